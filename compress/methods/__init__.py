@@ -1,0 +1,1 @@
+"""Compression methods, one a file: arrays and options in, a frozen result out."""

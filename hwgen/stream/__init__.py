@@ -1,0 +1,1 @@
+"""The streaming engine: a component per kind of layer, the plan, the whole network."""

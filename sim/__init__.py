@@ -1,0 +1,1 @@
+"""The golden model, the test benches, the comparison and the proof."""
