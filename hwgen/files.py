@@ -94,7 +94,8 @@ def _plain(value: Any) -> Any:
     """Numpy scalars and arrays as Python numbers and lists; numpy itself is not imported."""
     convert = getattr(value, "tolist", None)
     if convert is None:
-        raise TypeError(f"Value must be JSON (or a numpy array or scalar), not {type(value).__name__}")
+        kind = type(value).__name__
+        raise TypeError(f"Value must be JSON, a numpy array or a numpy scalar, not {kind}")
     return convert()
 
 
