@@ -1,0 +1,221 @@
+"""A constant integer matrix as a small shift-and-add graph.
+
+Digits are canonical and signed; patterns of two terms that repeat are taken out greedily (greedy.py); what
+is left of each output is summed by a balanced tree (trees.py). Every graph is expanded again and
+compared with the matrix before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.adders.csd import csd_digits, digit_count
+from hwgen.adders.graph import AdderGraph, Input
+from hwgen.adders.greedy import SIGNAL_BITS, Elimination, Objective, Pattern, Term
+from hwgen.adders.trees import assemble
+from hwgen.errors import HwgenError
+from hwgen.layers import Int64Array
+from hwgen.ranges import width_of
+
+LIMIT = 1 << 31               # |entry| stays below
+
+Bound = int | Sequence[int] | npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a graph is searched for.
+
+    Parameters
+    ----------
+    sharing : bool
+        Look for patterns that repeat. Without it each output has its own balanced tree, and only trees that
+        are the same, term by term, are built once.
+    objective : Objective
+        Adders or adder bits.
+    max_depth : int or None
+        Adders on the longest path, at most.
+    steps : int
+        Attempts: the first breaks ties by position, each further one at random; the best is kept.
+    seconds : float or None
+        No further attempt is begun after this time (which makes the result depend on the machine).
+    seed : int
+        Of the random ties.
+    """
+
+    sharing: bool = True
+    objective: Objective = Objective.ADDERS
+    max_depth: int | None = None
+    steps: int = 1
+    seconds: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_depth is not None and self.max_depth < 0:
+            raise HwgenError(f"Depth limit must be at least 0, not {self.max_depth}")
+        if self.steps < 1:
+            raise HwgenError(f"Steps must be at least 1, not {self.steps}")
+        if self.seconds is not None and not self.seconds >= 0:
+            raise HwgenError(f"Seconds must be at least 0, not {self.seconds}")
+        if self.seed < 0:
+            raise HwgenError(f"Seed must be at least 0, not {self.seed}")
+
+
+def build(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool = True,
+          objective: Objective = Objective.ADDERS, max_depth: int | None = None, seed: int = 0,
+          steps: int = 1, seconds: float | None = None) -> AdderGraph:
+    """Return an adder graph for y = x @ matrix.
+
+    Parameters
+    ----------
+    matrix : (inputs, outputs) integers, below 2**31 in magnitude
+    input_lo, input_hi : int or (inputs,) integers
+        Smallest and largest value of each input, both included.
+    sharing, objective, max_depth, seed, steps, seconds
+        See Options. With ``seconds`` None the same arguments give the same graph.
+
+    Raises: TypeError unless the matrix holds integers; HwgenError for a shape, an entry, a range or a depth
+    that cannot be met.
+    """
+    options = Options(sharing=sharing, objective=objective, max_depth=max_depth, steps=steps,
+                      seconds=seconds, seed=seed)
+    checked = check_matrix(matrix)
+    return search(checked, input_ports(checked.shape[0], input_lo, input_hi), options)
+
+
+def check_matrix(matrix: npt.ArrayLike) -> Int64Array:
+    """Return the matrix as int64 if it is one a graph can be built for; see ``build`` for errors."""
+    array = np.asarray(matrix)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"Matrix must hold integers, not {array.dtype}")
+    if array.ndim != 2:
+        raise HwgenError(f"Matrix must have 2 dimensions (inputs, outputs), not {array.ndim}")
+    if array.shape[0] >= 1 << SIGNAL_BITS - 2:
+        raise HwgenError(f"Matrix must have fewer than {1 << SIGNAL_BITS - 2} inputs, not {array.shape[0]}")
+    if array.size:
+        lowest, highest = int(array.min()), int(array.max())
+        if max(-lowest, highest) >= LIMIT:
+            raise HwgenError(f"Entries must be less than 2**31 in magnitude, not {lowest}..{highest}")
+    return array.astype(np.int64)
+
+
+def input_ports(inputs: int, lo: Bound, hi: Bound) -> tuple[Input, ...]:
+    """Return the inputs with their ranges; one bound may stand for all. See ``build`` for errors."""
+    try:
+        lows = np.broadcast_to(np.asarray(lo), (inputs,)).tolist()
+        highs = np.broadcast_to(np.asarray(hi), (inputs,)).tolist()
+    except ValueError:
+        raise HwgenError(f"Input ranges must be one or {inputs} numbers, not "
+                         f"{np.shape(lo)} and {np.shape(hi)}") from None
+    if any(not isinstance(bound, int) for bound in lows + highs):
+        raise TypeError("Input ranges must be integers")
+    for n, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        if low > high:
+            raise HwgenError(f"Input {n}: lo must be at most hi, not {low}..{high}")
+    return tuple(Input(low, high) for low, high in zip(lows, highs, strict=True))
+
+
+def least_depth(matrix: Int64Array) -> int:
+    """Return the depth below which canonical digits cannot be summed: the limit ``max_depth`` may reach.
+
+    A column of only negative digits needs one level more, for its sign.
+    """
+    counts = digit_count(matrix)
+    depth = 0
+    for row, digits in zip(rows_of(matrix), counts.sum(axis=0).tolist(), strict=True):
+        if digits:
+            depth = max(depth, (digits - 1).bit_length() + all(sign < 0 for _, _, sign in row))
+    return depth
+
+
+def rows_of(matrix: Int64Array) -> list[list[Term]]:
+    """Return the canonical digits of each column as terms (input, shift, sign), ordered."""
+    columns = matrix.shape[1]
+    index, shift, sign = csd_digits(matrix)
+    rows: list[list[Term]] = [[] for _ in range(columns)]
+    for place, s, g in zip(index.tolist(), shift.tolist(), sign.tolist(), strict=True):
+        rows[place % columns].append((place // columns, s, g))
+    return rows
+
+
+def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> AdderGraph:
+    """Return the best graph of all attempts; arguments as checked by ``build``."""
+    if options.max_depth is not None and (least := least_depth(matrix)) > options.max_depth:
+        raise HwgenError(f"Depth limit must be at least {least} for this matrix, not {options.max_depth}")
+    started = time.monotonic()
+    rows = rows_of(matrix)
+    if not options.sharing:
+        return _plain(matrix, ports, rows, options)
+    best: AdderGraph | None = None
+    for step in range(options.steps):
+        if step and options.seconds is not None and time.monotonic() - started >= options.seconds:
+            break
+        rng = None if step == 0 else np.random.default_rng([options.seed, step])
+        graph = _attempt(ports, rows, options, rng)
+        if options.max_depth is not None and graph.depth > options.max_depth:
+            continue
+        _verify(graph, matrix)
+        if best is None or _cost(graph, options) < _cost(best, options):
+            best = graph
+    return best if best is not None else _plain(matrix, ports, rows, options)
+
+
+def _attempt(ports: Sequence[Input], rows: list[list[Term]], options: Options,
+             rng: np.random.Generator | None) -> AdderGraph:
+    kept, copies = _distinct(rows)
+    widths = [width_of(port.lo, port.hi)[0] for port in ports]
+    elimination = Elimination(kept, widths, options.objective, options.max_depth, rng)
+    elimination.run()
+    return assemble(ports, elimination.patterns, _copied(elimination.terms(), copies), by_value=True)
+
+
+def _plain(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
+           options: Options) -> AdderGraph:
+    """Without sharing. A tree reused with the other sign may need a level more, so that comes second."""
+    patterns: list[Pattern] = []
+    graph = assemble(ports, patterns, rows, by_value=False)
+    if options.max_depth is not None and graph.depth > options.max_depth:
+        graph = assemble(ports, patterns, rows, by_value=False, merge_signs=False)
+    _verify(graph, matrix)
+    assert options.max_depth is None or graph.depth <= options.max_depth
+    return graph
+
+
+def _distinct(rows: list[list[Term]]) -> tuple[list[list[Term]], list[Term]]:
+    """Return rows that are not shifts or negatives of each other, and each row as (which, shift, sign)."""
+    kept: list[list[Term]] = []
+    known: dict[tuple[Term, ...], int] = {}
+    copies: list[Term] = []
+    for row in rows:
+        down = min((shift for _, shift, _ in row), default=0)
+        turn = row[0][2] if row else 1
+        key = tuple((signal, shift - down, sign * turn) for signal, shift, sign in row)
+        if key not in known:
+            known[key] = len(kept)
+            kept.append([(signal, shift - down, sign) for signal, shift, sign in row])
+        which = known[key]
+        copies.append((which, down, turn * kept[which][0][2] if row else 1))
+    return kept, copies
+
+
+def _copied(rows: list[list[Term]], copies: list[Term]) -> list[list[Term]]:
+    return [[(signal, shift + up, sign * turn) for signal, shift, sign in rows[which]]
+            for which, up, turn in copies]
+
+
+def _cost(graph: AdderGraph, options: Options) -> tuple[int, int, int]:
+    adders, bits = graph.adders, graph.adder_bits
+    first = (adders, bits) if options.objective is Objective.ADDERS else (bits, adders)
+    return (*first, graph.depth)
+
+
+def _verify(graph: AdderGraph, matrix: Int64Array) -> None:
+    try:
+        graph.check(matrix)
+    except ValueError as error:
+        raise AssertionError(f"The adder graph is not its matrix: {error}") from error
