@@ -45,7 +45,7 @@ def to_verilog(component: wiring.Component, *, name: str, header: str = "") -> s
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        text = rtlil.convert(component, name=name, strip_internal_attrs=True, emit_src=False)
+        text = rtlil.convert(component, name=name, emit_src=False)
     text = _plain_names(text, name)
     with tempfile.TemporaryDirectory(prefix="hwgen-") as folder:
         Path(folder, "design.il").write_text(text)
