@@ -1,0 +1,58 @@
+"""``hwgen compress``: a trained network to a file of integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwgen.commands import common
+from hwgen.errors import HwgenError
+
+
+def compress(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A .safetensors of `hwgen train`, a .pt2, or python:FILE:FACTORY."
+        ),
+    ],
+    data: common.Data,
+    out: Annotated[Path, typer.Option("--out", metavar="net.npz", help="The network file.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", metavar="NAME[:options]",
+            help="dyadic (default), linear-features, lower-kernel, periodic or ternary; may "
+            "be repeated.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="POINTS", min=0.0, help="Accuracy that may be lost."),
+    ] = None,
+    act_bits: Annotated[
+        int, typer.Option("--act-bits", min=1, max=16, help="Bits of a code between layers.")
+    ] = 8,
+    seed: common.Seed = 0,
+) -> None:
+    """Compress a trained network to integers of few digits.
+
+    Writes net.npz, and beside it compress.json and before.npz.
+    """
+    if out.suffix != ".npz":
+        raise HwgenError(f"--out must name an .npz file, not {out}")
+    common.writable_file(out)
+    from hwgen.compress import pipeline
+
+    with common.progress_display() as progress:
+        result = pipeline.compress(
+            model, tuple(method or ["dyadic"]), data, out,
+            budget=budget, seed=seed, act_bits=act_bits, progress=progress,
+        )
+    common.say(
+        f"{out}: accuracy {common.percent(result['accuracy_float'])} float, "
+        f"{common.percent(result['accuracy_integer'])} integer on {result['images']} images; "
+        f"digest {result['digest'][:12]}"
+    )

@@ -1,0 +1,107 @@
+"""``hwgen verify``: the hardware against the golden model, code by code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hwgen.commands import common
+from hwgen.errors import HwgenError
+
+
+def verify(
+    directory: common.Folder,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="DATA",
+            help="Test images, as for compress; without it seeded random codes and the extremes.",
+        ),
+    ] = None,
+    images: Annotated[
+        str, typer.Option("--images", metavar="N|all", help="How many images.")
+    ] = "20",
+    layers: Annotated[
+        Literal["all", "last"], typer.Option("--layers", help="Whose codes are compared.")
+    ] = "all",
+    simulator: Annotated[
+        Literal["verilator", "icarus"], typer.Option("--simulator", help="Which simulator.")
+    ] = "verilator",
+    stalls: Annotated[
+        bool, typer.Option("--stalls", help="Random gaps at the input, stalls at the output.")
+    ] = False,
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Prove the linear layers from the emitted netlist.")
+    ] = False,
+    wave: Annotated[
+        Path | None, typer.Option("--wave", metavar="FILE", help="Keep the waveform.")
+    ] = None,
+    seed: common.Seed = 0,
+    mean: common.Mean = None,
+    std: common.Std = None,
+) -> None:
+    """Simulate a design and compare it with the golden model.
+
+    Every code must be equal: DIR/verify.json; exit code 1 and the first difference if one is not.
+    """
+    common.design_folder(directory)
+    if wave is not None:
+        common.writable_file(wave)
+    from hwgen.sim.verify import verify as run_verify
+
+    with common.progress_display() as progress:
+        result = run_verify(
+            directory, data=data, images=image_count(images), layers=layers, simulator=simulator,
+            stalls=stalls, proof=proof, wave=wave, seed=seed,
+            mean=common.channel_values(mean, "--mean"), std=common.channel_values(std, "--std"),
+            progress=progress,
+        )
+    common.say(summary(result))
+    fault = failure(result)
+    if fault is not None:
+        typer.echo(f"hwgen: {fault}", err=True)
+        raise typer.Exit(1)
+
+
+def image_count(text: str) -> int | Literal["all"]:
+    """``"all"`` or a number of images, at least one."""
+    if text == "all":
+        return "all"
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise HwgenError(f"--images must be a number from 1, or all, not {text}")
+    return int(text)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What was compared, in a line."""
+    line = (
+        f"{common.number(result['images'])} images on {result['simulator']}: "
+        f"{common.number(result['values_compared'])} values compared, "
+        f"{common.number(result['mismatches'])} mismatches"
+    )
+    if result.get("accuracy_rtl") is not None:
+        line += (
+            f"; accuracy {common.percent(result['accuracy_golden'])} golden, "
+            f"{common.percent(result['accuracy_rtl'])} hardware"
+        )
+    return line
+
+
+def failure(result: dict[str, Any]) -> str | None:
+    """The first thing that is wrong, in a line, or None if all is right."""
+    first = result.get("first_difference")
+    if first:
+        place = ", ".join(
+            f"{key} {first[key]}"
+            for key in ("image", "channel", "row", "column")
+            if first.get(key) is not None
+        )
+        return (
+            f"layer {first['layer']} differs: {place}: "
+            f"expected {first.get('expected')}, got {first.get('got')}"
+        )
+    if result["mismatches"]:
+        return f"{result['mismatches']} values differ"
+    return None
