@@ -1,8 +1,8 @@
 """Canonical signed digits: an integer as the shortest sum of signed powers of two.
 
 Ref: G. W. Reitwiesner, "Binary Arithmetic", Advances in Computers 1, 1960 (the non-adjacent form is
-unique and has the fewest nonzero digits). With ``h = 3 * x``, the places of the nonzero digits are the
-ones of ``(h ^ x) >> 1``: a digit is +1 where ``h`` has the one, -1 where ``x`` has it.
+unique and has the fewest nonzero digits). With ``h = 3 * x``, the places of the nonzero digits are
+the ones of ``(h ^ x) >> 1``: a digit is +1 where ``h`` has the one, -1 where ``x`` has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def _checked(values: Int64Array) -> Int64Array:
     if array.dtype.kind not in "iu":
         raise TypeError(f"Values must be integers, not {array.dtype}")
     if array.size and (int(array.max()) >= LIMIT or int(array.min()) <= -LIMIT):
-        raise ValueError(f"Values must be less than 2**61 in magnitude, not {int(array.min())}..{int(array.max())}")
+        raise ValueError(f"Values must be less than 2**61 in magnitude, not {int(array.min())}.."
+                         f"{int(array.max())}")
     return array.astype(np.int64)
 
 
@@ -31,16 +32,17 @@ def digit_count(values: Int64Array) -> Int64Array:
     Raises: TypeError unless the values are integers, ValueError if one is too large.
     """
     x = _checked(values)
-    return np.bitwise_count((3 * x) ^ x).astype(np.int64)
+    counts: Int64Array = np.bitwise_count((3 * x) ^ x).astype(np.int64)
+    return counts
 
 
 def csd_digits(values: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
     """Return every nonzero canonical signed digit of an array.
 
     Parameters: values, integers of any shape, below 2**61 in magnitude.
-    Returns: (index, shift, sign), each (digits,) int64: value number ``index`` in C order has the digit
-    ``sign * 2**shift``, sign +1 or -1; ordered by index, then by shift. No two digits of a value are
-    neighbours.
+    Returns: (index, shift, sign), each (digits,) int64: value number ``index`` in C order has the
+    digit ``sign * 2**shift``, sign +1 or -1; ordered by index, then by shift. No two digits of a
+    value are neighbours.
     Raises: TypeError unless the values are integers, ValueError if one is too large.
     """
     x = _checked(values).ravel()

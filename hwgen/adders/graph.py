@@ -108,7 +108,8 @@ class AdderGraph:
                 raise GraphError(f"Output {j}: signal must be from 0 to {self.signals - 1}, "
                                  f"not {output.signal}")
             elif not 0 <= output.shift <= MAX_SHIFT:
-                raise GraphError(f"Output {j}: shift must be from 0 to {MAX_SHIFT}, not {output.shift}")
+                raise GraphError(f"Output {j}: shift must be from 0 to {MAX_SHIFT}, "
+                                 f"not {output.shift}")
         if matrix is not None:
             _check_equal(expand(self), np.asarray(matrix))
 
@@ -136,7 +137,7 @@ class AdderGraph:
 
     @cached_property
     def negations(self) -> tuple[int, ...]:
-        """Signals that some output needs negated, ascending; each costs one adder, however many use it."""
+        """Signals that some output needs negated, ascending; each costs one adder, used once or more."""
         return tuple(sorted({output.signal for output in self.outputs
                              if output.negative and output.signal is not None}))
 
@@ -151,8 +152,8 @@ class AdderGraph:
     @property
     def depth(self) -> int:
         """Adders on the longest path to any output, a negation counted as one."""
-        return max((self.depths[o.signal] + o.negative for o in self.outputs if o.signal is not None),
-                   default=0)
+        return max((self.depths[output.signal] + output.negative for output in self.outputs
+                    if output.signal is not None), default=0)
 
     @property
     def adders(self) -> int:
@@ -173,7 +174,8 @@ def node_bits(ranged: tuple[Add, tuple[int, int]], ranges: tuple[tuple[int, int]
     """Return the bits that one adder has to compute.
 
     Below the shifted operand's lowest bit the other operand passes through, unless it is the one
-    subtracted. An operand without sign that ends there makes the sum a concatenation: no bits at all.
+    subtracted. An operand without sign that ends there makes the sum a concatenation: no bits at
+    all.
 
     Parameters: ranged, the node and its range; ranges, (lo, hi) of the signals it reads.
     """
@@ -193,8 +195,8 @@ def node_bits(ranged: tuple[Add, tuple[int, int]], ranges: tuple[tuple[int, int]
 def expand(graph: AdderGraph) -> Any:
     """Multiply the graph out, from its nodes alone.
 
-    Returns: (inputs, outputs) matrix W with y = x @ W: int64, or Python integers (dtype object) where
-    a coefficient could pass 2**62.
+    Returns: (inputs, outputs) matrix W with y = x @ W: int64, or Python integers (dtype object)
+    where a coefficient could pass 2**62.
     """
     exact = _dtype(graph)
     result = np.zeros((len(graph.inputs), len(graph.outputs)), dtype=exact)
@@ -230,7 +232,7 @@ def _dtype(graph: AdderGraph) -> Any:
 
 
 def _coefficients(graph: AdderGraph, dtype: Any) -> Iterator[tuple[int, int, Any]]:
-    """Yield (first input, last + 1, (signals, those inputs) coefficients), block by block of inputs."""
+    """Yield (first input, last + 1, (signals, those inputs) coefficients), a block at a time."""
     size = max(1, BLOCK // max(graph.signals, 1))
     for start in range(0, len(graph.inputs), size):
         stop = min(start + size, len(graph.inputs))
@@ -258,7 +260,8 @@ def _exact_ranges(graph: AdderGraph) -> tuple[tuple[int, int], ...]:
 
 def _check_node(node: Add, signal: int, k: int) -> None:
     if not (0 <= node.a < signal and 0 <= node.b < signal):
-        raise GraphError(f"Node {k}: operands must be from 0 to {signal - 1}, not {node.a} and {node.b}")
+        raise GraphError(f"Node {k}: operands must be from 0 to {signal - 1}, "
+                         f"not {node.a} and {node.b}")
     shifts = sorted((node.a_shift, node.b_shift))
     if shifts[0] != 0 or shifts[1] > MAX_SHIFT:
         raise GraphError(f"Node {k}: one shift must be 0, the other from 0 to {MAX_SHIFT}, "

@@ -2,16 +2,17 @@
 
 Ref: R. I. Hartley, "Subexpression Sharing in Filters Using Canonic Signed Digit Multipliers", IEEE
 TCAS-II 43(10), 1996, for the pattern; A. Hosangadi, F. Fallah, R. Kastner, "Optimizing Polynomial
-Expressions by Algebraic Factorization and Common Subexpression Elimination", IEEE TCAD 25(10), 2006,
-for the greedy two-term form over rows of terms.
+Expressions by Algebraic Factorization and Common Subexpression Elimination", IEEE TCAD 25(10),
+2006, for the greedy two-term form over rows of terms.
 
-A **row** is a set of terms ``sign * (signal << shift)``. The pattern ``(a, b, d, g)`` occurs in a row at
-shift s if it holds ``a << s`` and ``b << (s + d)`` with relative sign g. The pattern that occurs most
-often becomes a new signal, and each occurrence one term of it.
+A **row** is a set of terms ``sign * (signal << shift)``. The pattern ``(a, b, d, g)`` occurs in a
+row at shift s if it holds ``a << s`` and ``b << (s + d)`` with relative sign g. The pattern that
+occurs most often becomes a new signal, and each occurrence one term of it.
 
 A pattern's occurrences never become more once all its signals exist: taking terms away only removes
-some, and a new signal appears everywhere at once. So a count in the queue is an upper bound, and it is
-enough to count again when a pattern reaches the front: no counts are kept up to date in between.
+some, and a new signal appears everywhere at once. So a count in the queue is an upper bound, and
+it is enough to count again when a pattern reaches the front: no counts are kept up to date in
+between.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ SHIFT_BITS = 6                # a term is signal << SHIFT_BITS | shift
 SHIFT_MASK = (1 << SHIFT_BITS) - 1
 SIGNAL_BITS = 24
 DIFFERENCE = 64               # added to a shift difference in a pattern's number
-PAIRS_AT_ONCE = 1 << 24
-PATTERNS_KEPT = 1 << 21       # of the first count; rarer ones beyond that are left out
+PAIRS_AT_ONCE = 1 << 22
+PATTERNS_COUNTED = 1 << 23    # while rows are counted; rarer ones beyond that start again from 0
+PATTERNS_KEPT = 1 << 20       # of the first count; rarer ones beyond that are left out
 
 Term = tuple[int, int, int]   # signal, shift, sign
 
@@ -144,19 +146,17 @@ class Elimination:
 
     def _count_all(self) -> None:
         """Count every pattern of the rows as they stand; keep those that occur at least twice."""
-        waiting, size = [], 0
+        waiting: list[Int64Array] = []
         kept, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        for n, row in enumerate(self._rows):
-            waiting.append(_pairs(row))
-            size += waiting[-1].size
-            if size + kept.size > PAIRS_AT_ONCE or n == len(self._rows) - 1:
-                kept, counts = _add_counts(kept, counts, np.concatenate(waiting))
-                waiting, size = [], 0
+        for row in self._rows:
+            for block in _pairs(row):
+                waiting.append(block)
+                if sum(map(len, waiting)) > PAIRS_AT_ONCE:
+                    kept, counts = _thinned(*_add_counts(kept, counts, waiting), PATTERNS_COUNTED)
+                    waiting = []
+        kept, counts = _add_counts(kept, counts, waiting)
         often = counts >= 2
-        kept, counts = kept[often], counts[often]
-        if kept.size > PATTERNS_KEPT:
-            best = np.sort(np.argsort(-counts, kind="stable")[:PATTERNS_KEPT])
-            kept, counts = kept[best], counts[best]
+        kept, counts = _thinned(kept[often], counts[often], PATTERNS_KEPT)
         self._queue_counts(kept, counts)
 
     def _occurrences(self, p: Pattern) -> Iterator[tuple[int, int]]:
@@ -186,8 +186,9 @@ class Elimination:
         return (2 << max(da, db)) - (1 << da) - (1 << db)
 
     def _fits(self, r: int, load: int) -> bool:
-        # A tree of depth D over terms of depth d_i exists exactly if sum(2**d_i) <= 2**D. A row that has
-        # only negative terms needs one level more for its sign, so any row that might get there keeps one.
+        # A tree of depth D over terms of depth d_i exists exactly if sum(2**d_i) <= 2**D. A row
+        # that has only negative terms needs one level more for its sign, so any row that might get
+        # there keeps one.
         assert self.max_depth is not None
         spare = sum(sign > 0 for sign in self._rows[r].values()) < 2
         return load <= 1 << max(self.max_depth - spare, 0)
@@ -228,12 +229,16 @@ def _arrays(row: dict[int, int]) -> tuple[Int64Array, Int64Array, Int64Array]:
     return terms >> SHIFT_BITS, terms & SHIFT_MASK, np.fromiter(row.values(), np.int64, len(row))
 
 
-def _pairs(row: dict[int, int]) -> Int64Array:
-    """Return the number of the pattern of every pair of terms."""
+def _pairs(row: dict[int, int]) -> Iterator[Int64Array]:
+    """Yield the number of the pattern of every pair of terms, some 2**20 at a time."""
     signal, shift, sign = _arrays(dict(sorted(row.items())))
-    first, second = np.triu_indices(len(signal), 1)
-    return _number(signal[first], signal[second], shift[second] - shift[first],
-                   sign[first] * sign[second])
+    size = len(signal)
+    step = max(1, (1 << 20) // max(size, 1))
+    for start in range(0, size, step):
+        first, second = np.triu_indices(min(step, size - start), 1, size - start)
+        first, second = first + start, second + start
+        yield _number(signal[first], signal[second], shift[second] - shift[first],
+                      sign[first] * sign[second])
 
 
 def _pairs_with(row: dict[int, int], new: int, shifts: list[int]) -> Int64Array:
@@ -250,11 +255,19 @@ def _pairs_with(row: dict[int, int], new: int, shifts: list[int]) -> Int64Array:
 
 
 def _add_counts(kept: Int64Array, counts: Int64Array,
-                numbers: Int64Array) -> tuple[Int64Array, Int64Array]:
-    fresh, fresh_counts = np.unique(numbers, return_counts=True)
-    if not kept.size:
-        return fresh, fresh_counts
+                blocks: list[Int64Array]) -> tuple[Int64Array, Int64Array]:
+    if not blocks:
+        return kept, counts
+    fresh, fresh_counts = np.unique(np.concatenate(blocks), return_counts=True)
     merged, place = np.unique(np.concatenate([kept, fresh]), return_inverse=True)
     total = np.zeros(merged.size, np.int64)
     np.add.at(total, place, np.concatenate([counts, fresh_counts]))
     return merged, total
+
+
+def _thinned(kept: Int64Array, counts: Int64Array, most: int) -> tuple[Int64Array, Int64Array]:
+    """Leave out the rarest patterns beyond a number."""
+    if kept.size <= most:
+        return kept, counts
+    best = np.sort(np.argsort(-counts, kind="stable")[:most])
+    return kept[best], counts[best]

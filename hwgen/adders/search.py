@@ -1,8 +1,8 @@
 """A constant integer matrix as a small shift-and-add graph.
 
-Digits are canonical and signed; patterns of two terms that repeat are taken out greedily (greedy.py); what
-is left of each output is summed by a balanced tree (trees.py). Every graph is expanded again and
-compared with the matrix before anybody sees it.
+Digits are canonical and signed; patterns of two terms that repeat are taken out greedily
+(greedy.py); what is left of each output is summed by a balanced tree (trees.py). Every graph is
+expanded again and compared with the matrix before anybody sees it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 
 LIMIT = 1 << 31               # |entry| stays below
+BOUND_LIMIT = 1 << 48         # so does a bound of an input
 
 Bound = int | Sequence[int] | npt.NDArray[np.integer]
 
@@ -34,14 +35,15 @@ class Options:
     Parameters
     ----------
     sharing : bool
-        Look for patterns that repeat. Without it each output has its own balanced tree, and only trees that
-        are the same, term by term, are built once.
+        Look for patterns that repeat. Without it each output has its own balanced tree, and only
+        trees that are the same, term by term, are built once.
     objective : Objective
         Adders or adder bits.
     max_depth : int or None
         Adders on the longest path, at most.
     steps : int
-        Attempts: the first breaks ties by position, each further one at random; the best is kept.
+        Attempts after the first one. The first breaks ties by position, the others at random; the
+        best is kept.
     seconds : float or None
         No further attempt is begun after this time (which makes the result depend on the machine).
     seed : int
@@ -51,15 +53,15 @@ class Options:
     sharing: bool = True
     objective: Objective = Objective.ADDERS
     max_depth: int | None = None
-    steps: int = 1
+    steps: int = 0
     seconds: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.max_depth is not None and self.max_depth < 0:
             raise HwgenError(f"Depth limit must be at least 0, not {self.max_depth}")
-        if self.steps < 1:
-            raise HwgenError(f"Steps must be at least 1, not {self.steps}")
+        if self.steps < 0:
+            raise HwgenError(f"Steps must be at least 0, not {self.steps}")
         if self.seconds is not None and not self.seconds >= 0:
             raise HwgenError(f"Seconds must be at least 0, not {self.seconds}")
         if self.seed < 0:
@@ -68,7 +70,7 @@ class Options:
 
 def build(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool = True,
           objective: Objective = Objective.ADDERS, max_depth: int | None = None, seed: int = 0,
-          steps: int = 1, seconds: float | None = None) -> AdderGraph:
+          steps: int = 0, seconds: float | None = None) -> AdderGraph:
     """Return an adder graph for y = x @ matrix.
 
     Parameters
@@ -79,8 +81,8 @@ def build(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool
     sharing, objective, max_depth, seed, steps, seconds
         See Options. With ``seconds`` None the same arguments give the same graph.
 
-    Raises: TypeError unless the matrix holds integers; HwgenError for a shape, an entry, a range or a depth
-    that cannot be met.
+    Raises: TypeError unless the matrix holds integers; HwgenError for a shape, an entry, a range
+    or a depth that cannot be met.
     """
     options = Options(sharing=sharing, objective=objective, max_depth=max_depth, steps=steps,
                       seconds=seconds, seed=seed)
@@ -89,23 +91,25 @@ def build(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool
 
 
 def check_matrix(matrix: npt.ArrayLike) -> Int64Array:
-    """Return the matrix as int64 if it is one a graph can be built for; see ``build`` for errors."""
+    """Return the matrix as int64 if a graph can be built for it; see ``build`` for errors."""
     array = np.asarray(matrix)
     if array.dtype.kind not in "iu":
         raise TypeError(f"Matrix must hold integers, not {array.dtype}")
     if array.ndim != 2:
         raise HwgenError(f"Matrix must have 2 dimensions (inputs, outputs), not {array.ndim}")
     if array.shape[0] >= 1 << SIGNAL_BITS - 2:
-        raise HwgenError(f"Matrix must have fewer than {1 << SIGNAL_BITS - 2} inputs, not {array.shape[0]}")
+        raise HwgenError(f"Matrix must have fewer than {1 << SIGNAL_BITS - 2} inputs, "
+                         f"not {array.shape[0]}")
     if array.size:
         lowest, highest = int(array.min()), int(array.max())
         if max(-lowest, highest) >= LIMIT:
-            raise HwgenError(f"Entries must be less than 2**31 in magnitude, not {lowest}..{highest}")
+            raise HwgenError(f"Entries must be less than 2**31 in magnitude, "
+                             f"not {lowest}..{highest}")
     return array.astype(np.int64)
 
 
 def input_ports(inputs: int, lo: Bound, hi: Bound) -> tuple[Input, ...]:
-    """Return the inputs with their ranges; one bound may stand for all. See ``build`` for errors."""
+    """Return the inputs with their ranges; one bound may stand for all; errors as of ``build``."""
     try:
         lows = np.broadcast_to(np.asarray(lo), (inputs,)).tolist()
         highs = np.broadcast_to(np.asarray(hi), (inputs,)).tolist()
@@ -114,6 +118,8 @@ def input_ports(inputs: int, lo: Bound, hi: Bound) -> tuple[Input, ...]:
                          f"{np.shape(lo)} and {np.shape(hi)}") from None
     if any(not isinstance(bound, int) for bound in lows + highs):
         raise TypeError("Input ranges must be integers")
+    if any(abs(bound) >= BOUND_LIMIT for bound in lows + highs):
+        raise HwgenError("Input ranges must be less than 2**48 in magnitude")
     for n, (low, high) in enumerate(zip(lows, highs, strict=True)):
         if low > high:
             raise HwgenError(f"Input {n}: lo must be at most hi, not {low}..{high}")
@@ -121,7 +127,7 @@ def input_ports(inputs: int, lo: Bound, hi: Bound) -> tuple[Input, ...]:
 
 
 def least_depth(matrix: Int64Array) -> int:
-    """Return the depth below which canonical digits cannot be summed: the limit ``max_depth`` may reach.
+    """Return the depth that canonical digits can be summed in: the least ``max_depth`` may be.
 
     A column of only negative digits needs one level more, for its sign.
     """
@@ -146,13 +152,14 @@ def rows_of(matrix: Int64Array) -> list[list[Term]]:
 def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> AdderGraph:
     """Return the best graph of all attempts; arguments as checked by ``build``."""
     if options.max_depth is not None and (least := least_depth(matrix)) > options.max_depth:
-        raise HwgenError(f"Depth limit must be at least {least} for this matrix, not {options.max_depth}")
+        raise HwgenError(f"Depth limit must be at least {least} for this matrix, "
+                         f"not {options.max_depth}")
     started = time.monotonic()
     rows = rows_of(matrix)
     if not options.sharing:
         return _plain(matrix, ports, rows, options)
     best: AdderGraph | None = None
-    for step in range(options.steps):
+    for step in range(options.steps + 1):
         if step and options.seconds is not None and time.monotonic() - started >= options.seconds:
             break
         rng = None if step == 0 else np.random.default_rng([options.seed, step])
@@ -171,12 +178,13 @@ def _attempt(ports: Sequence[Input], rows: list[list[Term]], options: Options,
     widths = [width_of(port.lo, port.hi)[0] for port in ports]
     elimination = Elimination(kept, widths, options.objective, options.max_depth, rng)
     elimination.run()
-    return assemble(ports, elimination.patterns, _copied(elimination.terms(), copies), by_value=True)
+    terms = _copied(elimination.terms(), copies)
+    return assemble(ports, elimination.patterns, terms, by_value=True)
 
 
 def _plain(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
            options: Options) -> AdderGraph:
-    """Without sharing. A tree reused with the other sign may need a level more, so that comes second."""
+    """Without sharing. A tree reused with the other sign may be a level too deep: then not reused."""
     patterns: list[Pattern] = []
     graph = assemble(ports, patterns, rows, by_value=False)
     if options.max_depth is not None and graph.depth > options.max_depth:
@@ -187,7 +195,7 @@ def _plain(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
 
 
 def _distinct(rows: list[list[Term]]) -> tuple[list[list[Term]], list[Term]]:
-    """Return rows that are not shifts or negatives of each other, and each row as (which, shift, sign)."""
+    """Return rows that are no shifts or negatives of others, and each row as (which, shift, sign)."""
     kept: list[list[Term]] = []
     known: dict[tuple[Term, ...], int] = {}
     copies: list[Term] = []

@@ -1,8 +1,8 @@
 """Signs pushed through a graph so that few outputs have to be negated.
 
 A pattern node stands for ``a + g * b``. In hardware it may hold that or its negative: ``a - b`` and
-``b - a`` cost the same, only ``-a - b`` is not an adder. Choosing the polarity of the nodes turns most
-negated outputs into swapped operands.
+``b - a`` cost the same, only ``-a - b`` is not an adder. Choosing the polarity of the nodes turns
+most negated outputs into swapped operands.
 """
 
 from __future__ import annotations

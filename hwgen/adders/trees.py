@@ -20,10 +20,10 @@ class Builder:
     inputs : int
         Number of input signals.
     by_value : bool
-        Also reuse a sum that has the same value, up to sign and a left shift, but was added up in another
-        way, if it is not deeper. Values are compared as the number they give for one fixed random 64-bit
-        input vector, so two sums could be taken for equal by accident (the finished graph is expanded and
-        compared, so that an accident is seen).
+        Also reuse a sum that has the same value, up to sign and a left shift, but was added up in
+        another way, if it is not deeper. Values are compared as the number they give for one fixed
+        random 64-bit input vector, so two sums could be taken for equal by accident (the finished
+        graph is expanded and compared, so that an accident is seen).
     merge_signs : bool
         Let ``a - b`` also serve as ``b - a``, negated.
     """
@@ -35,7 +35,7 @@ class Builder:
         self._by_value = by_value
         self._merge_signs = merge_signs
         rng = np.random.default_rng(0x5eed)
-        self._value = [int(v) | 1 for v in rng.integers(1 << 62, 1 << 63, size=inputs, dtype=np.uint64)]
+        self._value = rng.integers(1 << 62, 1 << 63, size=inputs, dtype=np.uint64).tolist()
         self._made: dict[tuple[int, int, int, int, int], int] = {}
         self._valued: dict[int, list[int]] = {}
         for signal in range(inputs):
@@ -57,7 +57,8 @@ class Builder:
         key = (node.a, node.b, node.a_shift, node.b_shift, node.g)
         if key in self._made:
             return self._made[key], down, first[2]
-        value = (self._value[node.a] << node.a_shift) + node.g * (self._value[node.b] << node.b_shift)
+        value = ((self._value[node.a] << node.a_shift)
+                 + node.g * (self._value[node.b] << node.b_shift))
         depth = 1 + max(self._depth[node.a], self._depth[node.b])
         if self._by_value:
             if value == 0:
@@ -76,7 +77,7 @@ class Builder:
         return new, down, first[2]
 
     def tree(self, terms: Sequence[Term]) -> Term | None:
-        """Return the sum of all terms, the shallowest two combined first; None if there are none."""
+        """Return the sum of all terms, the shallowest two combined first; None if it is 0."""
         heap = [(self._depth[signal], shift, signal, sign) for signal, shift, sign in terms]
         heapq.heapify(heap)
         while len(heap) > 1:
@@ -88,13 +89,14 @@ class Builder:
         return (heap[0][2], heap[0][1], heap[0][3]) if heap else None
 
     def finish(self, ports: Sequence[Input], outputs: Sequence[Term | None]) -> AdderGraph:
-        """Return the graph of what the outputs need, with signs pushed to where they cost nothing."""
+        """Return the graph of what the outputs need, signs pushed to where they cost nothing."""
         sums, outputs = self._used(outputs)
         wanted = [(term[0], term[2]) for term in outputs if term is not None]
         polarities = Polarities(self.inputs, sums, wanted)
         polarities.improve()
+        polarity = polarities.polarity
         ends = [Output(None) if term is None
-                else Output(term[0], term[1], term[2] != polarities.polarity[term[0]]) for term in outputs]
+                else Output(term[0], term[1], term[2] != polarity[term[0]]) for term in outputs]
         nodes: list[Add] = [polarities.add(k) for k in range(len(sums))]
         return AdderGraph(tuple(ports), tuple(nodes), tuple(ends))
 
@@ -107,12 +109,14 @@ class Builder:
         for k in range(len(self.sums) - 1, -1, -1):
             if used[self.inputs + k]:
                 used[self.sums[k].a] = used[self.sums[k].b] = True
-        number, sums = list(range(self.inputs)), []
+        number = list(range(self.inputs))
+        sums: list[Sum] = []
         for k, node in enumerate(self.sums):
             number.append(self.inputs + len(sums))
             if used[self.inputs + k]:
                 sums.append(Sum(number[node.a], number[node.b], node.a_shift, node.b_shift, node.g))
-        return sums, [None if term is None else (number[term[0]], term[1], term[2]) for term in outputs]
+        return sums, [None if term is None else (number[term[0]], term[1], term[2])
+                      for term in outputs]
 
 
 def assemble(ports: Sequence[Input], patterns: Sequence[Pattern], rows: Sequence[Sequence[Term]], *,

@@ -1,0 +1,160 @@
+"""The function behind ``hwgen adders``: a matrix file in, figures and Verilog out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwgen.adders.graph import AdderGraph, expand
+from hwgen.adders.greedy import Objective
+from hwgen.adders.schedule import Schedule, schedule
+from hwgen.adders.search import LIMIT, Options, input_ports, search
+from hwgen.errors import HwgenError
+from hwgen.files import replace_on_success
+from hwgen.layers import Int64Array
+from hwgen.ranges import width_of
+
+MAX_ENTRIES = 1 << 22
+MAX_IN_BITS = 32
+ENDLESS = 1 << 31             # steps where only the time counts
+
+
+def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_bits: int = 8,
+        unsigned: bool = False, objective: str = "adders", max_depth: int | None = None,
+        seconds: float = 5.0, steps: int | None = None, seed: int = 0,
+        verilog: Path | None = None, pipelined: bool = False) -> dict[str, Any]:
+    """Build the adder graph of a matrix file and describe it.
+
+    Parameters
+    ----------
+    matrix_path : Path
+        A ``.npy`` file, (inputs, outputs) integers below 2**31 in magnitude: y = x @ W.
+    conv : str or None
+        "KH,KW": the rows are (kh, kw, cin) in that order. Without delays it is only checked.
+    delays : str
+        "none"; sharing over time is not built yet.
+    in_bits : int
+        Bits of every input, 1 to 32, two's complement unless ``unsigned``.
+    objective : str
+        "adders" or "bits".
+    max_depth : int or None
+        Adders on the longest path, at most.
+    seconds, steps
+        Further attempts are made until ``seconds`` have passed; if ``steps`` is given, exactly so
+        many, so that the result does not depend on the machine.
+    seed : int
+    verilog : Path or None
+        Where to write module ``adder_graph``: ports x and y, with ``pipelined`` also clk and en.
+    pipelined : bool
+        A register behind each adder.
+
+    Returns: the keys of the command's JSON: adders, depth, adder_bits, ff_bits, line_bits, inputs,
+    outputs, input_bits, output_bits, latency (cycles), verified, seconds.
+    Raises: HwgenError if the file or an option is not as above.
+    """
+    if delays != "none":
+        raise HwgenError(f"Delays must be none (sharing over time is not built yet), not {delays}")
+    if not 1 <= in_bits <= MAX_IN_BITS:
+        raise HwgenError(f"Input bits must be from 1 to {MAX_IN_BITS}, not {in_bits}")
+    try:
+        goal = Objective(objective)
+    except ValueError:
+        raise HwgenError(f"Objective must be adders or bits, not {objective}") from None
+    options = Options(objective=goal, max_depth=max_depth, seed=seed,
+                      steps=ENDLESS if steps is None else steps,
+                      seconds=seconds if steps is None else None)
+    matrix = load_matrix(matrix_path)
+    if conv is not None:
+        check_conv(conv, matrix.shape[0])
+    started = time.monotonic()
+    lo, hi = (0, (1 << in_bits) - 1) if unsigned else (-1 << in_bits - 1, (1 << in_bits - 1) - 1)
+    graph = search(matrix, input_ports(matrix.shape[0], lo, hi), options)
+    spent = time.monotonic() - started
+    plan = schedule(graph) if pipelined else None
+    if verilog is not None:
+        write_verilog(graph, plan, verilog)
+    return describe(graph, plan, matrix) | {"seconds": round(spent, 3)}
+
+
+def load_matrix(path: Path) -> Int64Array:
+    """Return the matrix of a ``.npy`` file as int64.
+
+    Raises: HwgenError, naming the file, unless it holds a 2-D array, not empty and of at most 2**22
+    entries, of integers (or floats that are integers) below 2**31 in magnitude.
+    """
+    try:
+        # Mapped: the size is known, and refused, before any memory is taken.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise HwgenError(f"Cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise HwgenError(f"{path} must be a .npy file of numbers: {_first_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise HwgenError(f"{path} must be a .npy file of one matrix, not an archive")
+    if array.ndim != 2 or not array.size:
+        raise HwgenError(f"{path} must hold a matrix (inputs, outputs), not shape {array.shape}")
+    if array.size > MAX_ENTRIES:
+        raise HwgenError(f"{path} must hold at most {MAX_ENTRIES} entries, not {array.size}")
+    if array.dtype.kind not in "iufb":
+        raise HwgenError(f"{path} must hold integers, not {array.dtype}")
+    values = np.asarray(array)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise HwgenError(f"{path} must hold integers, not NaN or infinity")
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        i, j = np.argwhere(values != np.rint(values))[0]
+        raise HwgenError(f"{path} must hold integers, not {values[i, j]} in row {i}, column {j}")
+    largest = max(abs(values.max().item()), abs(values.min().item()))
+    if largest >= LIMIT:
+        raise HwgenError(f"{path} must hold entries below 2**31 in magnitude, not {largest:.0f}")
+    return values.astype(np.int64)
+
+
+def check_conv(conv: str, rows: int) -> None:
+    """Check that ``conv`` is "KH,KW" and that the matrix has kh * kw * cin rows.
+
+    Raises: HwgenError otherwise.
+    """
+    parts = conv.split(",")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and 0 < len(part) < 6
+                                  and int(part) for part in parts):
+        raise HwgenError(f"Kernel must be two positive numbers KH,KW, not {conv}")
+    taps = int(parts[0]) * int(parts[1])
+    if rows % taps:
+        raise HwgenError(f"Rows must be a multiple of {taps} for a kernel of {conv}, not {rows}")
+
+
+def describe(graph: AdderGraph, plan: Schedule | None, matrix: Int64Array) -> dict[str, Any]:
+    """Return the figures of a graph; ``verified`` is found by expanding it again."""
+    return {
+        "adders": graph.adders,
+        "depth": graph.depth,
+        "adder_bits": graph.adder_bits,
+        "ff_bits": 0 if plan is None else plan.ff_bits,
+        "line_bits": 0,
+        "inputs": len(graph.inputs),
+        "outputs": len(graph.outputs),
+        "input_bits": sum(width_of(port.lo, port.hi)[0] for port in graph.inputs),
+        "output_bits": sum(width_of(lo, hi)[0] for lo, hi in graph.output_ranges),
+        "latency": 0 if plan is None else plan.latency,
+        "verified": bool(np.array_equal(expand(graph), matrix)),
+    }
+
+
+def write_verilog(graph: AdderGraph, plan: Schedule | None, path: Path) -> None:
+    """Write module ``adder_graph``; an earlier file stays if anything fails."""
+    from hwgen.adders.component import AdderGraphComponent
+    from hwgen.verilog import to_verilog
+
+    with replace_on_success(path) as temporary:
+        component = AdderGraphComponent(graph, schedule=plan, own_clock=True)
+        header = (f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs, "
+                  f"{graph.adders} adders, depth {graph.depth}, latency {component.latency}")
+        temporary.write_text(to_verilog(component, name="adder_graph", header=header))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
