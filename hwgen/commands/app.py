@@ -111,7 +111,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return int(app(arguments, prog_name="hwgen", standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="hwgen", standalone_mode=False) or 0)
+        if code == INTERRUPTED:             # typer has caught the KeyboardInterrupt already
+            _say("interrupted")
+        return code
     except BaseException as error:
         if debug:
             traceback.print_exc()

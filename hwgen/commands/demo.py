@@ -78,12 +78,12 @@ def run_demo(out: Path, *, seed: int = 0) -> dict[str, Any]:
 def _stages() -> dict[str, Callable[..., Any]]:
     from hwgen.boards.synth import synthesise
     from hwgen.commands.report_html import write_report
-    from hwgen.compress import pipeline, zoo
+    from hwgen.compress import finetune, pipeline
     from hwgen.sim.verify import verify
     from hwgen.stream import emit
 
     return {
-        "train": zoo.train, "compress": pipeline.compress, "rtl": emit.write_design,
+        "train": finetune.train, "compress": pipeline.compress, "rtl": emit.write_design,
         "verify": verify, "synth": synthesise, "report": write_report,
     }
 

@@ -26,10 +26,10 @@ def train(
 ) -> None:
     """Train a reference network on DATA."""
     common.writable_file(out)
-    from hwgen.compress import zoo
+    from hwgen.compress import finetune
 
     with common.progress_display() as progress:
-        result = zoo.train(
+        result = finetune.train(
             name, data, out, seed=seed, epochs=epochs, device=device, progress=progress
         )
     common.say(f"{name}: accuracy {common.percent(result.accuracy)} on the held-out images; {out}")

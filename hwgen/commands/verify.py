@@ -47,16 +47,17 @@ def verify(
     Every code must be equal: DIR/verify.json; exit code 1 and the first difference if one is not.
     """
     common.design_folder(directory)
+    count = image_count(images)
+    means, deviations = common.channel_values(mean, "--mean"), common.channel_values(std, "--std")
     if wave is not None:
         common.writable_file(wave)
     from hwgen.sim.verify import verify as run_verify
 
     with common.progress_display() as progress:
         result = run_verify(
-            directory, data=data, images=image_count(images), layers=layers, simulator=simulator,
+            directory, data=data, images=count, layers=layers, simulator=simulator,
             stalls=stalls, proof=proof, wave=wave, seed=seed,
-            mean=common.channel_values(mean, "--mean"), std=common.channel_values(std, "--std"),
-            progress=progress,
+            mean=means, std=deviations, progress=progress,
         )
     common.say(summary(result))
     fault = failure(result)
@@ -70,7 +71,7 @@ def image_count(text: str) -> int | Literal["all"]:
     if text == "all":
         return "all"
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise HwgenError(f"--images must be a number from 1, or all, not {text}")
+        raise HwgenError(f"--images must be a number from 1, or all, not {text!r}")
     return int(text)
 
 
