@@ -61,7 +61,7 @@ def build_cached(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharin
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for adder graphs: ``$XDG_CACHE_HOME/hwgen`` or ``~/.cache/hwgen``."""
+    """Return the user's folder for graphs: ``$XDG_CACHE_HOME/hwgen`` or ``~/.cache/hwgen``."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The specification of that variable has relative paths ignored.
     root = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~"), ".cache")

@@ -1,10 +1,21 @@
-"""An adder graph as hardware: one packed word in, one packed word out, + - << and registers only."""
+"""An adder graph as hardware: one packed word in, one packed word out; no multiplier anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    Const,
+    Module,
+    Mux,
+    Shape,
+    Signal,
+    Value,
+    signed,
+    unsigned,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -102,7 +113,7 @@ class AdderGraphComponent(wiring.Component):
 
 
 class _Words:
-    """The words of a component, each with its chain of registers, numbered as in ``Schedule.chains``."""
+    """The words of a component and their registers, numbered as in ``Schedule.chains``."""
 
     def __init__(self, m: Module, component: AdderGraphComponent) -> None:
         self._m, self._schedule = m, component.schedule
@@ -161,7 +172,7 @@ def _shape(lo: int, hi: int) -> Shape:
 
 
 def _placed(value: Value, shift: int, width: int) -> Value:
-    """The value shifted left, in ``width`` bits: its sign or zeros repeated, or spare ones cut off."""
+    """The value shifted left, in ``width`` bits: extended, or spare bits cut off."""
     shifted = Cat(Const(0, shift), value)
     missing = width - len(shifted)
     if missing <= 0:

@@ -137,7 +137,7 @@ class AdderGraph:
 
     @cached_property
     def negations(self) -> tuple[int, ...]:
-        """Signals that some output needs negated, ascending; each costs one adder, used once or more."""
+        """Signals that some output needs negated, ascending; each costs one adder."""
         return tuple(sorted({output.signal for output in self.outputs
                              if output.negative and output.signal is not None}))
 

@@ -133,11 +133,13 @@ class Elimination:
         ties = (range(len(numbers)) if self.rng is None
                 else self.rng.integers(1 << 30, size=len(numbers)).tolist())
         items = []
+        bits = self.objective is Objective.BITS
+        mask, depths = (1 << SIGNAL_BITS) - 1, self._depth
         for number, count, tie in zip(numbers.tolist(), counts.tolist(), ties, strict=True):
-            p = _pattern(number)
-            depth = max(self._depth[p.a], self._depth[p.b])
-            items.append((-self._score(count, p), depth, tie, number))
-        if len(items) > 64:
+            score = self._score(count, _pattern(number)) if bits else count
+            depth = max(depths[number >> 8 + SIGNAL_BITS], depths[number >> 8 & mask])
+            items.append((-score, depth, tie, number))
+        if len(items) > len(self._queue) // 8:
             self._queue += items
             heapq.heapify(self._queue)
         else:

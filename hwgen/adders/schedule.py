@@ -52,7 +52,8 @@ class Schedule:
         for n, operands in enumerate(operations):
             ready = max(self._level(operand) for operand in operands)
             if self.levels[n] <= ready:
-                raise ValueError(f"Operation {n}: level must be above {ready}, not {self.levels[n]}")
+                raise ValueError(f"Operation {n}: level must be above {ready}, "
+                                 f"not {self.levels[n]}")
 
     def _level(self, signal: int) -> int:
         inputs = len(self.graph.inputs)

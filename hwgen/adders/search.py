@@ -184,7 +184,7 @@ def _attempt(ports: Sequence[Input], rows: list[list[Term]], options: Options,
 
 def _plain(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
            options: Options) -> AdderGraph:
-    """Without sharing. A tree reused with the other sign may be a level too deep: then not reused."""
+    """Without sharing. A tree reused with the other sign may be too deep: then it is not reused."""
     patterns: list[Pattern] = []
     graph = assemble(ports, patterns, rows, by_value=False)
     if options.max_depth is not None and graph.depth > options.max_depth:
@@ -195,7 +195,7 @@ def _plain(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
 
 
 def _distinct(rows: list[list[Term]]) -> tuple[list[list[Term]], list[Term]]:
-    """Return rows that are no shifts or negatives of others, and each row as (which, shift, sign)."""
+    """Return rows, none another one shifted or negated, and every row as (which, shift, sign)."""
     kept: list[list[Term]] = []
     known: dict[tuple[Term, ...], int] = {}
     copies: list[Term] = []
