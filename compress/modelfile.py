@@ -85,6 +85,6 @@ def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 def as_input(codes: Any, scaling: InputScaling, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Return raw codes (N, C, H, W) as the float tensor that the network takes."""
     factor, offset = scaling.factors(codes.shape[1])
-    x = torch.from_numpy(np.ascontiguousarray(codes)).to(dtype)
+    x = torch.from_numpy(np.array(codes, dtype=np.float64)).to(dtype)
     return (x * torch.as_tensor(factor, dtype=dtype)[:, None, None]
             + torch.as_tensor(offset, dtype=dtype)[:, None, None])

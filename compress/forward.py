@@ -1,0 +1,79 @@
+"""The float graph run in torch: calibration and the float accuracy of imported graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+import torch.nn.functional as F
+
+from hwgen.compress.importers import graph as g
+
+
+def run(graph: g.Graph, x: torch.Tensor, *, keep: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
+    """Return the values of nodes for images (N, C, H, W), in the images' float type.
+
+    Parameters: keep, names of the nodes wanted; None for all of them.
+    """
+    wanted = set(graph.by_name) if keep is None else set(keep)
+    left = {name: len(readers) for name, readers in graph.readers.items()}
+    values: dict[str, torch.Tensor] = {}
+    kept: dict[str, torch.Tensor] = {}
+    with torch.inference_mode():
+        for node in graph.nodes:
+            sources = [values[name] for name in node.sources]
+            values[node.name] = result = x if isinstance(node, g.Source) else apply(node, sources)
+            if node.name in wanted:
+                kept[node.name] = result
+            for name in node.sources:               # what nobody reads any more makes room
+                left[name] -= 1
+                if not left[name]:
+                    values.pop(name, None)
+    return kept
+
+
+def in_batches(graph: g.Graph, x: torch.Tensor, visit: Callable[[Mapping[str, torch.Tensor]], None], *,
+               keep: Iterable[str], batch: int = 250) -> None:
+    """Run images in batches and hand each batch's values to ``visit``."""
+    names = tuple(keep)
+    for part in x.split(batch):
+        visit(run(graph, part, keep=names))
+
+
+def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
+    """Return one node's output for its sources' values."""
+    x = sources[0]
+
+    def like(values: g.FloatArray) -> torch.Tensor:
+        return torch.tensor(values).to(x)
+
+    match node:
+        case g.Conv():
+            return F.conv2d(_padded(x, node.padding), like(node.weight), like(node.bias), node.stride,
+                            0, node.dilation, node.groups)
+        case g.Dense():
+            return F.linear(x.flatten(1), like(node.weight), like(node.bias))[:, :, None, None]
+        case g.Affine():
+            return x * like(node.factor)[:, None, None] + like(node.offset)[:, None, None]
+        case g.Clip():
+            return torch.clamp(x, node.lo, node.hi)
+        case g.Curve():
+            return torch.tanh(x) if node.function == "tanh" else torch.sigmoid(x)
+        case g.Pad():
+            return _padded(x, node.padding)
+        case g.MaxPool():
+            return F.max_pool2d(_padded(x, node.padding, float("-inf")), node.kernel, node.stride)
+        case g.AvgPool():
+            return F.avg_pool2d(_padded(x, node.padding), node.kernel, node.stride)
+        case g.Add():
+            return torch.stack(sources).sum(0)
+        case g.Concat():
+            return torch.cat(sources, 1)
+        case g.Flatten():
+            return x.flatten(1)[:, :, None, None]
+    raise TypeError(f"No rule for {type(node).__name__}")
+
+
+def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x

@@ -1,0 +1,203 @@
+"""One operation of a model at a time to nodes of the float graph; the front ends only translate names.
+
+A front end (``torch_fx``, ``torch_export``) calls a method an operation; arguments are checked here, so that
+every front end refuses the same things with the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.compress.importers import graph as g
+from hwgen.errors import HwgenError
+
+SUPPORTED = ("Conv2d, Linear, BatchNorm1d, BatchNorm2d, ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, MaxPool2d, AvgPool2d, "
+             "AdaptiveAvgPool2d, Flatten, ZeroPad2d, Dropout, Identity, add, cat, view, flatten, mean over pixels")
+
+
+def unsupported(place: str, what: str) -> HwgenError:
+    """Return the error for an operation that has no integer layer, naming its place in the model."""
+    return HwgenError(f"{place}: {what} is not supported; supported: {SUPPORTED}")
+
+
+def pair(place: str, what: str, value: object) -> tuple[int, int]:
+    """Return one or two whole numbers as two."""
+    values = list(value) if isinstance(value, Sequence) else [value]
+    if len(values) not in (1, 2) or not all(isinstance(v, int) for v in values):
+        raise HwgenError(f"{place}: {what} of one or two whole numbers needed, not {value!r}")
+    return values[0], values[-1]
+
+
+class Builder:
+    """Collects nodes; every method adds one and returns its name.
+
+    Parameters: shape, (channels, height, width) of the image.
+    """
+
+    def __init__(self, shape: g.Shape) -> None:
+        self._nodes: list[g.Node] = [g.Source("input", (), *shape)]
+        self._shapes: dict[str, g.Shape] = {"input": shape}
+
+    def shape(self, name: str) -> g.Shape:
+        """Return the shape of a node's output."""
+        return self._shapes[name]
+
+    def graph(self, output: str) -> g.Graph:
+        """Return the graph that ends in a node, without what that node does not need."""
+        used = {output}
+        for node in reversed(self._nodes):
+            if node.name in used:
+                used.update(node.sources)
+        nodes = [node for node in self._nodes if node.name in used]
+        if not isinstance(nodes[0], g.Source):
+            raise HwgenError("The model's output must depend on the image")
+        return g.Graph(tuple(nodes))
+
+    def _add(self, node: g.Node) -> str:
+        name, count = node.name, 2
+        while name in self._shapes:                 # a module that is called twice
+            name, count = f"{node.name}_{count}", count + 1
+        object.__setattr__(node, "name", name)
+        self._shapes[name] = node.shape(*(self._shapes[source] for source in node.sources))
+        self._nodes.append(node)
+        return name
+
+    def conv(self, name: str, source: str, weight: npt.ArrayLike, bias: npt.ArrayLike | None, *,
+             stride: object = 1, padding: object = 0, dilation: object = 1, groups: int = 1) -> str:
+        """Convolution; padding is a number, two, or "same" or "valid"."""
+        array = np.asarray(weight)
+        if array.ndim != 4:
+            raise unsupported(name, f"a convolution over {array.ndim - 2} dimensions")
+        steps, spread = pair(name, "stride", stride), pair(name, "dilation", dilation)
+        if padding == "same":
+            if steps != (1, 1):
+                raise HwgenError(f"{name}: padding 'same' needs stride 1, not {steps}")
+            reach = [d * (k - 1) for d, k in zip(spread, array.shape[2:], strict=True)]
+            pads = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
+        else:
+            rows, columns = (0, 0) if padding == "valid" else pair(name, "padding", padding)
+            pads = (rows, columns, rows, columns)
+        shift = np.zeros(array.shape[0]) if bias is None else bias
+        return self._add(g.Conv(name, (source,), g.floats(array), g.floats(shift), steps, pads, spread, groups))
+
+    def dense(self, name: str, source: str, weight: npt.ArrayLike, bias: npt.ArrayLike | None) -> str:
+        """Matrix product over a flat tensor."""
+        array = np.asarray(weight)
+        if self._shapes[source][1:] != (1, 1):
+            raise HwgenError(f"{name}: a Linear over a flat tensor needed (put a Flatten before it), not over "
+                             f"{'x'.join(map(str, self._shapes[source]))}")
+        shift = np.zeros(array.shape[0]) if bias is None else bias
+        return self._add(g.Dense(name, (source,), g.floats(array), g.floats(shift)))
+
+    def batch_norm(self, name: str, source: str, weight: npt.ArrayLike | None, bias: npt.ArrayLike | None,
+                   mean: npt.ArrayLike | None, variance: npt.ArrayLike | None, eps: float) -> str:
+        """Batch norm in evaluation, as one factor and one offset a channel."""
+        if mean is None or variance is None:
+            raise unsupported(name, "a batch norm without running statistics")
+        centre, spread = g.floats(mean), g.floats(variance)
+        gain = np.ones(centre.shape) if weight is None else g.floats(weight)
+        shift = np.zeros(centre.shape) if bias is None else g.floats(bias)
+        for field, values in (("weight", gain), ("bias", shift), ("running mean", centre),
+                              ("running variance", spread)):
+            if not np.all(np.isfinite(values)):
+                raise HwgenError(f"{name}: finite {field} needed, there is NaN or infinity in it")
+        if np.any(spread + eps <= 0):
+            raise HwgenError(f"{name}: a positive running variance needed, not {spread.min()}")
+        factor = gain / np.sqrt(spread + eps)
+        return self._add(g.Affine(name, (source,), g.floats(factor), g.floats(shift - centre * factor)))
+
+    def clip(self, name: str, source: str, lo: float | None, hi: float | None) -> str:
+        """ReLU (0, None), ReLU6 (0, 6), Hardtanh."""
+        return self._add(g.Clip(name, (source,), lo, hi))
+
+    def curve(self, name: str, source: str, function: str) -> str:
+        """Tanh or sigmoid."""
+        return self._add(g.Curve(name, (source,), function))
+
+    def max_pool(self, name: str, source: str, kernel: object, stride: object, padding: object, *,
+                 dilation: object = 1, ceil_mode: bool = False) -> str:
+        """Max pooling; no dilation, no ceil_mode."""
+        if pair(name, "dilation", dilation) != (1, 1):
+            raise unsupported(name, "max pooling with dilation")
+        return self._add(g.MaxPool(name, (source,), *self._pool(name, kernel, stride, padding, ceil_mode)))
+
+    def avg_pool(self, name: str, source: str, kernel: object, stride: object, padding: object, *,
+                 ceil_mode: bool = False, count_include_pad: bool = True, divisor: object = None) -> str:
+        """Average pooling; padded places count."""
+        window = self._pool(name, kernel, stride, padding, ceil_mode)
+        if not count_include_pad and any(window[2]):
+            raise unsupported(name, "average pooling with padding and count_include_pad=False")
+        if divisor is not None:
+            raise unsupported(name, "average pooling with divisor_override")
+        return self._add(g.AvgPool(name, (source,), *window))
+
+    def _pool(self, name: str, kernel: object, stride: object, padding: object,
+              ceil_mode: bool) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+        if ceil_mode:
+            raise unsupported(name, "pooling with ceil_mode")
+        size = pair(name, "kernel", kernel)
+        steps = size if stride is None or stride == [] else pair(name, "stride", stride)
+        rows, columns = pair(name, "padding", padding)
+        return size, steps, (rows, columns, rows, columns)
+
+    def adaptive_avg_pool(self, name: str, source: str, size: object) -> str:
+        """Average pooling to a given size that divides the image's."""
+        values = list(size) if isinstance(size, Sequence) else [size, size]
+        _, height, width = self._shapes[source]
+        rows, columns = (side if want is None else want
+                         for want, side in zip(values, (height, width), strict=True))
+        if height % rows or width % columns:
+            raise unsupported(name, f"adaptive pooling from {height}x{width} to {rows}x{columns} pixels "
+                                    "(windows of unequal size)")
+        kernel = (height // rows, width // columns)
+        return self._add(g.AvgPool(name, (source,), kernel, kernel))
+
+    def add(self, name: str, sources: Sequence[str]) -> str:
+        """Sum of tensors of one shape."""
+        return self._add(g.Add(name, tuple(sources)))
+
+    def concat(self, name: str, sources: Sequence[str], dim: int) -> str:
+        """Tensors side by side along the channels."""
+        if dim not in (1, -3):
+            raise unsupported(name, f"cat along dimension {dim} (channels are dimension 1)")
+        if len(sources) == 1:
+            return sources[0]
+        return self._add(g.Concat(name, tuple(sources)))
+
+    def flatten(self, name: str, source: str, start: int = 1, end: int = -1) -> str:
+        """(C, H, W) to flat; nothing to do if it is flat already."""
+        if start != 1 or end not in (-1, 3, 1):
+            raise unsupported(name, f"flatten of dimensions {start} to {end}")
+        if self._shapes[source][1:] == (1, 1):
+            return source
+        return self._add(g.Flatten(name, (source,)))
+
+    def mean(self, name: str, source: str, dims: Sequence[int]) -> str:
+        """Mean over all pixels: dimensions 2 and 3."""
+        if sorted(dim % 4 for dim in dims) != [2, 3]:
+            raise unsupported(name, f"a mean over dimensions {list(dims)}")
+        return self.adaptive_avg_pool(name, source, 1)
+
+    def view(self, name: str, source: str, shape: Sequence[object]) -> str:
+        """A view or reshape that only flattens: (N, -1) or (N, C * H * W)."""
+        size = int(np.prod(self._shapes[source]))
+        if len(shape) == 2 and shape[1] in (-1, size):
+            return self.flatten(name, source)
+        if tuple(shape[1:]) == self._shapes[source]:
+            return source
+        raise unsupported(name, f"a view as {tuple(shape)}")
+
+    def pad(self, name: str, source: str, padding: Sequence[int], mode: str = "constant",
+            value: float | None = 0.0) -> str:
+        """Zero padding; padding is torch's (left, right, top, bottom)."""
+        if mode != "constant" or (value or 0.0) != 0.0:
+            raise unsupported(name, f"padding with {mode} {value}")
+        if len(padding) == 2:
+            padding = (*padding, 0, 0)
+        if len(padding) != 4:
+            raise unsupported(name, f"padding by {tuple(padding)}")
+        left, right, top, bottom = padding
+        return self._add(g.Pad(name, (source,), (top, left, bottom, right)))
