@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ from hwgen import datasets
 from hwgen.compress import modelfile, zoo
 from hwgen.compress.modelfile import InputScaling, as_input
 from hwgen.errors import HwgenError
-
-Progress = Callable[[float, str], None]     # fraction done, 0..1, and a line of text
+from hwgen.progress import Progress
 
 THREADS = 2                # sums in another order give other last bits, so their number is fixed
 
@@ -48,7 +47,7 @@ def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None 
     device : str
         "auto" (a GPU where there is one), "cpu" or "cuda".
     progress : callable, optional
-        Called with (fraction, text) after every few steps.
+        Called with (text, done, total) after every few steps.
 
     Returns: the metadata of the file (accuracy in per cent) and the seconds it took.
     Raises: HwgenError if the name, the data, their shape or the device do not fit.
@@ -70,7 +69,7 @@ def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None 
         for step, (fraction, loss) in enumerate(_fit(module, recipe, images, scaling, passes, seed, place)):
             if progress is not None and step % 10 == 0:
                 left = (time.perf_counter() - start) * (1 - fraction) / max(fraction, 1e-9)
-                progress(fraction, f"{name}: loss {loss:.3f}, {left:.0f} s left")
+                progress(f"{name}: loss {loss:.3f}, {left:.0f} s left", round(1000 * fraction), 1000)
         module.cpu().eval()
         score = accuracy(module, images.test_x, images.test_y, scaling)
     metadata = {"network": name, "scale": scaling.scale, "mean": scaling.mean, "std": scaling.std,
@@ -78,7 +77,7 @@ def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None 
                 "data": data.partition(":")[0], "accuracy": score}
     modelfile.save(module, Path(out), metadata)
     if progress is not None:
-        progress(1.0, f"{name}: {score:.2f} % of the test images")
+        progress(f"{name}: {score:.2f} % of the test images", 1000, 1000)
     return metadata | {"seconds": time.perf_counter() - start}
 
 
