@@ -23,10 +23,10 @@ OPEN_TO_COMPRESS = (
     "hwgen.datasets", "hwgen.errors", "hwgen.files", "hwgen.progress", "hwgen.compress",
     "hwgen.sim.golden",
 )
+GOLDEN = ("hwgen.sim.golden", "hwgen.sim.golden_layers")
 # The network file, and what it stands on.
 OPEN_TO_GOLDEN = (
-    "hwgen.network", "hwgen.layers", "hwgen.netfile", "hwgen.ranges", "hwgen.errors",
-    "hwgen.sim.golden",
+    "hwgen.network", "hwgen.layers", "hwgen.netfile", "hwgen.ranges", "hwgen.errors", *GOLDEN,
 )
 FORBIDDEN = {
     "hwgen": ("torch", "hwgen.compress", "hwgen.sim", "hwgen.boards", "hwgen.commands"),
@@ -95,7 +95,7 @@ def is_allowed(module: str, folder: str, name: str, at_module_level: bool) -> bo
         return False
     if not within(name, ("hwgen",)) or name == "hwgen":
         return True
-    if within(module, ("hwgen.sim.golden",)):
+    if within(module, GOLDEN):
         return within(name, OPEN_TO_GOLDEN) or name == "hwgen.sim"
     if folder == "compress":
         return within(name, OPEN_TO_COMPRESS) or name in ("hwgen.sim", "hwgen.__version__")
@@ -137,6 +137,7 @@ def test_import_directions(repository: Path) -> None:
         ("compress/methods/dyadic.py", "from hwgen.sim import verify\n", "hwgen.sim.verify"),
         ("sim/golden.py", "from hwgen.adders import graph\n", "hwgen.adders"),
         ("sim/golden.py", "from .verify import verify\n", "hwgen.sim.verify"),
+        ("sim/golden_layers.py", "from hwgen.sim import ports\n", "hwgen.sim.ports"),
         ("sim/verify.py", "import hwgen.compress.zoo\n", "hwgen.compress.zoo"),
         ("boards/synth.py", "from hwgen.sim.verify import verify\n", "hwgen.sim.verify"),
         ("boards/synth.py", "import torch.nn\n", "torch.nn"),
