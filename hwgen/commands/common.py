@@ -106,8 +106,8 @@ def progress_display() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         SpinnerColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
     )
@@ -115,7 +115,7 @@ def progress_display() -> Iterator[Progress]:
 
     with Display(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=30),
-        MofNCompleteColumn(), TimeElapsedColumn(),
+        TaskProgressColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), transient=True,
     ) as display:
         task = display.add_task("", total=None)
@@ -127,11 +127,14 @@ def progress_display() -> Iterator[Progress]:
 
 
 class _Lines:
-    """Progress without a terminal: a line for each new text, at most one in five seconds."""
+    """Progress without a terminal: lines of new text, at most one in five seconds.
+
+    The first second is silent, so that bad input gets its one line and no more.
+    """
 
     def __init__(self) -> None:
         self._text = ""
-        self._next = 0.0
+        self._next = time.monotonic() + 1.0
 
     def __call__(self, text: str, done: int, total: int) -> None:
         now = time.monotonic()

@@ -100,7 +100,7 @@ def _run_steps(
             str(model), ("dyadic",), "digits", net, seed=seed, progress=progress
         )
     with steps.step("rtl", "the streaming engine's Verilog: top.v"):
-        plan = stages["rtl"](net, out)
+        plan = stages["rtl"](net, out, progress=progress)
     with steps.step("verify", "every code of every layer of every held-out image, and the proof"):
         verified = stages["verify"](
             out, data="digits", images="all", layers="all", proof=True, seed=seed,

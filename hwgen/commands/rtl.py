@@ -30,8 +30,7 @@ def rtl(
     from hwgen.stream import emit
 
     with common.progress_display() as progress:
-        progress("writing Verilog", 0, 0)
-        plan = emit.write_design(net, out)
+        plan = emit.write_design(net, out, progress=progress)
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
         f"digest {plan['digest'][:12]}"

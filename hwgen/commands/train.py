@@ -32,4 +32,4 @@ def train(
         result = finetune.train(
             name, data, out, seed=seed, epochs=epochs, device=device, progress=progress
         )
-    common.say(f"{name}: accuracy {common.percent(result.accuracy)} on the held-out images; {out}")
+    common.say(f"{name}: accuracy {result['accuracy']:.2f} % on the test images; {out}")
