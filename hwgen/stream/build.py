@@ -1,0 +1,133 @@
+"""From a plan to components: one for each layer, its parts named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from amaranth.lib import wiring
+
+from hwgen.adders.schedule import Schedule
+from hwgen.layers import (
+    Activation,
+    Add,
+    ArgMax,
+    AvgPool,
+    Concat,
+    Conv2d,
+    Dense,
+    Flatten,
+    Int64Array,
+    MaxPool,
+    Requantise,
+)
+from hwgen.ranges import Range
+from hwgen.stream import largest, requantise
+from hwgen.stream.beat import BeatFormat
+from hwgen.stream.control import SkidBuffer
+from hwgen.stream.dense_rom import DenseRom
+from hwgen.stream.fifo_depth import axes
+from hwgen.stream.gather import Gather, Select
+from hwgen.stream.join import Sum
+from hwgen.stream.linear import Chain, Linear
+from hwgen.stream.plan import LayerPlan, Plan, stream_order
+from hwgen.stream.window import Window
+
+GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
+
+
+def layer_matrix(plan: LayerPlan) -> Int64Array:
+    """Return the matrix of a layer in graph form, (inputs, outputs): y = x @ matrix + bias.
+
+    Rows of a window are in the order (kernel row, kernel column, channel), those of a dense layer in the
+    order of the stream (pixel, channel).
+    """
+    layer = plan.layer
+    if isinstance(layer, Conv2d):
+        co, ci, kh, kw = layer.weight.shape
+        matrix = np.zeros((kh, kw, layer.groups, ci, co), np.int64)
+        for group in range(layer.groups):
+            rows = slice(group * (co // layer.groups), (group + 1) * (co // layer.groups))
+            matrix[:, :, group, :, rows] = layer.weight[rows].transpose(2, 3, 1, 0)
+        return matrix.reshape(-1, co)
+    if isinstance(layer, AvgPool):
+        taps = layer.kernel[0] * layer.kernel[1]
+        return np.tile(np.eye(plan.formats[0].channels, dtype=np.int64), (taps, 1))
+    assert isinstance(layer, Dense)
+    order = stream_order(plan.formats[0]).ravel()
+    return np.ascontiguousarray(layer.weight[:, order[order >= 0]].T)
+
+
+def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
+    """Return the component of one layer: stream ``i`` in (joined, for several sources), stream ``o`` out."""
+    layer = plan.layer
+    source = plan.formats[0]
+    parts: dict[str, wiring.Component] = {}
+    if plan.unfold:
+        tensor = whole.network.tensors[layer.inputs[0]]
+        source = BeatFormat.of(tensor, whole.ranges[layer.inputs[0]])
+        parts["gather"] = gather = Gather(source=plan.formats[0], count=plan.formats[0].folds)
+        parts["select"] = Select(layout=gather.layout, picks=list(range(source.lanes)), format=source)
+    match layer:
+        case Conv2d() | AvgPool():
+            rows, columns = axes(layer, source.height, source.width)
+            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
+            bias = layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
+            schedule = make_graph(layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi))
+            return Linear(front=parts, schedule=schedule, bias=bias, format=plan.format)
+        case Dense() if plan.form == "graph":
+            return _dense_graph(plan, whole, make_graph)
+        case Dense():
+            assert plan.code is not None
+            parts["unit"] = DenseRom(code=plan.code, bias=layer.bias, source=source, format=plan.format)
+            return parts["unit"]
+        case MaxPool():
+            rows, columns = axes(layer, source.height, source.width)
+            padded = any(layer.padding)
+            window = Window(format=source, rows=rows, columns=columns,
+                            fill=min(source.lo) if padded else 0)
+            maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
+            parts |= {"window": window, "maximum": maximum}
+        case Requantise():
+            parts["lanes"] = requantise.Requantise(layer=layer, source=source, format=plan.format)
+        case Activation():
+            parts["lanes"] = requantise.Activation(layer=layer, source=source, format=plan.format)
+        case Add():
+            return Chain(parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)})
+        case Concat():
+            pass
+        case Flatten():
+            parts["gather"] = gather = Gather(source=source, count=source.beats)
+            order = stream_order(source).ravel()
+            parts["select"] = Select(layout=gather.layout, format=plan.format,
+                                     picks=[int(np.flatnonzero(order == n)[0]) for n in range(plan.format.lanes)])
+        case ArgMax():
+            parts["tree"] = largest.ArgMax(source=source)
+        case _:
+            raise TypeError(f"No component for {type(layer).__name__}")
+    if not isinstance(layer, ArgMax):
+        parts["skid"] = SkidBuffer(shape=plan.format.layout)
+    return Chain(parts=parts)
+
+
+def _joined(plan: LayerPlan) -> BeatFormat:
+    first = plan.formats[0]
+    lo = tuple(lo for format in plan.formats for lo in format.lo)
+    hi = tuple(hi for format in plan.formats for hi in format.hi)
+    return BeatFormat(lo, hi, len(lo), first.height, first.width)
+
+
+def _dense_graph(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Linear:
+    layer, source = plan.layer, plan.formats[0]
+    assert isinstance(layer, Dense)
+    gather = Gather(source=source, count=source.beats)
+    order = stream_order(source).ravel()
+    picks = np.flatnonzero(order >= 0)
+    values: Range = whole.ranges[layer.source]
+    flat = BeatFormat(tuple(values.lo[order[picks]].tolist()), tuple(values.hi[order[picks]].tolist()),
+                      picks.size, 1, 1)
+    select = Select(layout=gather.layout, picks=picks.tolist(), format=flat)
+    schedule = make_graph(layer_matrix(plan), np.array(flat.lo), np.array(flat.hi))
+    return Linear(front={"gather": gather, "select": select}, schedule=schedule, bias=layer.bias,
+                  format=plan.format)

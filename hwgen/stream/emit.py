@@ -1,0 +1,156 @@
+"""From a network file to a folder that holds the whole design: net.npz, top.v, ports.json, plan.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from amaranth import Module
+from amaranth.lib import wiring
+
+import hwgen
+from hwgen import netfile
+from hwgen.adders.cache import build_cached
+from hwgen.adders.schedule import Schedule, schedule
+from hwgen.files import make_folder, write_atomic, write_json
+from hwgen.layers import ArgMax, Int64Array
+from hwgen.network import Network
+from hwgen.progress import Progress, silent
+from hwgen.stream import estimate, timing
+from hwgen.stream.beat import BeatFormat
+from hwgen.stream.plan import LayerPlan, Options, make_plan
+from hwgen.stream.top import StreamTop
+from hwgen.verilog import add, to_verilog
+
+
+def make_top(network: Network, options: Options | None = None, progress: Progress = silent) -> StreamTop:
+    """Return the streaming engine of a network, its adder graphs searched (or taken from the cache)."""
+    plan = make_plan(network, options)
+    total = sum(layer.form == "graph" for layer in plan.layers)
+    done = 0
+
+    def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array) -> Schedule:
+        nonlocal done
+        progress("adder graphs", done, total)
+        done += 1
+        return schedule(build_cached(matrix, input_lo=lo, input_hi=hi))
+
+    return StreamTop(plan=plan, make_graph=make_graph)
+
+
+def write_design(net_path: Path, out: Path, *, options: Options | None = None,
+                 progress: Progress = silent) -> dict[str, Any]:
+    """Write a self-contained design folder and return its plan (the content of plan.json).
+
+    Parameters: net_path, a network file; out, the folder, made if it is not there.
+    Raises: HwgenError if the file is no network file or the folder cannot be written.
+    """
+    network = netfile.load(Path(net_path))
+    out = make_folder(out)
+    top = make_top(network, options, progress)
+    progress("Verilog", 0, 1)
+    text = to_verilog(top, name="top", header=header_lines(network))
+    plan = plan_json(top)
+    if not (out / "net.npz").exists() or Path(net_path).resolve() != (out / "net.npz").resolve():
+        netfile.save(network, out / "net.npz")
+    write_atomic(out / "top.v", text)
+    write_json(out / "ports.json", ports_json(top))
+    write_json(out / "plan.json", plan)
+    progress("Verilog", 1, 1)
+    return plan
+
+
+def header_lines(network: Network) -> str:
+    """Return the first lines of the Verilog: what it is and which network it holds."""
+    return (f"hwgen {hwgen.__version__}, streaming engine\nnetwork sha256 {network.digest}\n"
+            "clk, rst (synchronous, active high); s_axis: pixels in; m_axis: results out; see ports.json")
+
+
+def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
+    """Return the content of ports.json: ports, fields of both streams, where each layer can be watched."""
+    network = top.plan.network
+    guard = top.parts[network.input.name]
+    scores = network.scores.name
+    names = [{"name": f"score_{n}", "layer": scores, "channel": n} for n in range(top.output.lanes)]
+    if isinstance(network.output, ArgMax):
+        names = [{"name": "class", "layer": network.output.name, "channel": 0}, *names[:-1]]
+    prefix = f"{instance}_" if instance else ""
+    return {
+        "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "stream",
+        "top": "top", "clock": "clk", "reset": "rst",
+        "input": {"prefix": f"{prefix}s_axis", "bits": len(top.s_axis_tdata), "beats": guard.format.beats,
+                  "fields": [{"name": f"channel_{n}", **lane} for n, lane in enumerate(guard.format.fields())]},
+        "output": {"prefix": f"{prefix}m_axis", "bits": len(top.m_axis_tdata), "beats": top.output.beats,
+                   "fields": [{**name, **lane} for name, lane in zip(names, top.output.fields(), strict=True)]},
+        "frame_error": f"{prefix}frame_error",
+        "interval": timing.interval(top), "latency": timing.latency(top),
+        "taps": [_tap(plan, top, instance) for plan in top.plan.layers],
+    }
+
+
+def _tap(plan: LayerPlan, top: StreamTop, instance: str) -> dict[str, Any]:
+    name, part = plan.layer.name, top.parts[plan.layer.name]
+    if part is None:
+        return {"layer": name, "alias": plan.layer.inputs[0]}
+    format: BeatFormat = top.output if isinstance(plan.layer, ArgMax) else plan.format
+    fields: list[dict[str, Any]] = format.fields()
+    if isinstance(plan.layer, ArgMax):
+        names = ["class", *(f"score_{n}" for n in range(format.lanes - 1))]
+        fields = [{"name": label, **lane} for label, lane in zip(names, fields, strict=True)]
+    return {"layer": name, "instance": f"{instance}.{name}" if instance else name,
+            "valid": "o__valid", "ready": "o__ready", "payload": "o__payload", "beats": format.beats,
+            "folds": format.folds, "lanes": format.lanes, "fields": fields}
+
+
+def plan_json(top: StreamTop) -> dict[str, Any]:
+    """Return the content of plan.json: form, cost, pace and reason of each layer."""
+    layers = []
+    for plan in top.plan.layers:
+        part = top.parts[plan.layer.name]
+        entry: dict[str, Any] = {"name": plan.layer.name, "kind": type(plan.layer).__name__, "form": plan.form,
+                                 **estimate.layer_cost(plan, part),
+                                 "interval": timing.part_interval(part) if part else 0,
+                                 "latency": timing.part_latency(part) if part else 0, "why": plan.why}
+        if plan.code is not None:
+            entry["rom"] = {"lanes": plan.code.lanes, "terms": plan.code.terms, "slots": plan.code.slots,
+                            "words": plan.code.words, "groups": plan.code.groups, "passes": plan.code.passes,
+                            "base": plan.code.base, "magnitude_bits": plan.code.magnitude_bits,
+                            "code_bits": plan.code.code_bits}
+        if plan.fifos:
+            entry["fifos"] = list(plan.fifos)
+        layers.append(entry)
+    return {"digest": top.plan.network.digest, "engine": "stream", "interval": timing.interval(top),
+            "latency": timing.latency(top), "layers": layers}
+
+
+class Batch(wiring.Component):
+    """Several engines side by side, each with its own ports behind a prefix ``net0_``, ``net1_``, ..."""
+
+    def __init__(self, *, tops: Sequence[StreamTop]) -> None:
+        self.tops = tops
+        super().__init__({f"net{n}_{name}": member for n, top in enumerate(tops)
+                          for name, member in top.signature.members.items()})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        for n, top in enumerate(self.tops):
+            add(m, platform, f"net{n}", top)
+            for name, member in top.signature.members.items():
+                outer, inner = getattr(self, f"net{n}_{name}"), getattr(top, name)
+                m.d.comb += outer.eq(inner) if member.flow is wiring.Out else inner.eq(outer)
+        return m
+
+
+def emit_batch(networks: Sequence[Network], out: Path, *,
+               options: Options | None = None) -> list[dict[str, Any]]:
+    """Write one Verilog file with several engines, for a simulation that is built once.
+
+    Writes out/batch.v (module ``batch``) and returns the ports.json of each network; instance paths begin with
+    ``net0.``, ``net1.``, ...; the clock and the reset are shared.
+    """
+    tops = [make_top(network, options) for network in networks]
+    write_atomic(make_folder(out) / "batch.v", to_verilog(Batch(tops=tops), name="batch"))
+    return [ports_json(top, f"net{n}") for n, top in enumerate(tops)]
+
+

@@ -1,0 +1,95 @@
+"""What a layer costs, before synthesis says it: LUT positions, flip-flops and block RAMs of an ECP5.
+
+Counted from the built component's words: an adder takes a LUT position a bit, a comparator one a bit, a line
+memory of at most 32 words goes into distributed RAM (6 positions for 16 x 4 bits), a longer one into blocks of
+18 kbit. A rough model: it knows nothing of what synthesis merges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwgen.stream.control import SkidBuffer
+from hwgen.stream.dense_rom import DenseRom
+from hwgen.stream.gather import Gather
+from hwgen.stream.largest import ArgMax, WindowMax
+from hwgen.stream.linear import Chain, Linear
+from hwgen.stream.plan import LayerPlan
+from hwgen.stream.requantise import Activation, Requantise, digits_of
+from hwgen.stream.window import Window
+
+Cost = dict[str, int]
+
+
+def layer_cost(plan: LayerPlan, part: Any) -> Cost:
+    """Return {lut, ff, bram} of a layer's component; zeros for one that is only wiring."""
+    cost = {"lut": 0, "ff": 0, "bram": 0}
+    for one in _flat(part):
+        for key, value in _cost(one).items():
+            cost[key] += int(value)
+    for depth, format in zip(plan.fifos, plan.formats, strict=False):
+        for key, value in _memory(depth, format.bits).items():
+            cost[key] += value
+    return cost
+
+
+def _flat(part: Any) -> list[Any]:
+    if isinstance(part, Chain):
+        return [one for inner in part.parts.values() for one in _flat(inner)]
+    if isinstance(part, Linear):
+        return [*part.front.values(), part]
+    return [] if part is None else [part]
+
+
+def _memory(depth: int, bits: int) -> Cost:
+    if depth == 0:
+        return {}
+    if depth <= 32 or depth * bits <= 1024:
+        return {"lut": 6 * -(-depth // 16) * -(-bits // 4), "ff": bits}
+    return {"bram": -(-bits // 36) * -(-depth // 512)}
+
+
+def _cost(part: Any) -> Cost:
+    match part:
+        case Linear():
+            graph = part.schedule.graph
+            bias = part.format.bits if part.bias.any() else 0
+            return {"lut": graph.adder_bits + bias, "ff": part.schedule.ff_bits + bias}
+        case Window():
+            registers = part.rows.kernel * (part.columns.reach + 1) * part.format.bits
+            memory = _memory(part.columns.places, part.rows.reach * part.format.bits)
+            return {**memory, "lut": memory.get("lut", 0) + part.format.bits + 30,
+                    "ff": memory.get("ff", 0) + registers + 20}
+        case Requantise():
+            lanes = zip(part.source.shapes, part.format.shapes, part.layer.multiplier, strict=False)
+            return {"lut": sum(max(len(digits_of(int(m))), 1) * (a.width + 2) + 2 * a.width // 3 + c.width
+                               for a, c, m in lanes),
+                    "ff": sum(a.width + 1 + c.width for a, c in zip(part.source.shapes, part.format.shapes,
+                                                                     strict=True))}
+        case Activation():
+            segments = part.layer.slopes.size
+            return {"lut": sum(shape.width * 2 * segments for shape in part.source.shapes),
+                    "ff": sum(3 * shape.width for shape in part.source.shapes)}
+        case WindowMax():
+            return {"lut": 2 * (part.taps - 1) * part.format.bits, "ff": part.taps * part.format.bits}
+        case ArgMax():
+            return {"lut": 2 * part.source.bits, "ff": (part.latency + 1) * part.source.bits}
+        case SkidBuffer():
+            bits = part.i.payload.shape().size
+            return {"lut": bits, "ff": 2 * bits + 2}
+        case Gather():
+            return {"ff": part.source.bits * part.count}
+        case DenseRom():
+            return _rom(part)
+    return {}
+
+
+def _rom(part: DenseRom) -> Cost:
+    code, place = part.code, part.place.width
+    shifter = place * code.magnitude_bits + place + code.exponents
+    memory = _memory(code.interval, code.lanes * code.terms * code.code_bits)
+    words = _memory(2 * code.words, part.source.bits)
+    lanes = sum(shape.width + 1 + code.terms * (shifter + place) for shape in part.totals)
+    return {"lut": lanes + code.groups * code.terms * place // 2 + 40 + memory.get("lut", 0) + words.get("lut", 0),
+            "ff": sum(2 * shape.width for shape in part.totals) + code.lanes * code.terms * (code.code_bits + place),
+            "bram": memory.get("bram", 0) + words.get("bram", 0)}

@@ -1,0 +1,112 @@
+"""Where branches meet: sums and concatenations, with a FIFO for the branch that is ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Shape, Signal, Value
+from amaranth.hdl import ShapeLike
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.stream.beat import BeatFormat
+from hwgen.stream.control import pipeline
+
+
+class Fifo(wiring.Component):
+    """A queue of exactly ``depth`` beats.
+
+    Latency: 2 cycles (1 for a depth of 1). Throughput: 1 beat a cycle from a depth of 2 on.
+    """
+
+    def __init__(self, *, shape: ShapeLike, depth: int) -> None:
+        if depth < 1:
+            raise ValueError(f"A FIFO needs a depth of at least 1, not {depth}")
+        self.shape, self.depth = shape, depth
+        self.latency = 1 if depth == 1 else 2
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        bits = Shape.cast(self.shape).width
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=bits, depth=self.depth)
+        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
+                     self.i.ready.eq(queue.w_rdy), self.o.valid.eq(queue.r_rdy),
+                     self.o.payload.eq(queue.r_data), queue.r_en.eq(self.o.ready)]
+        return m
+
+
+class Join(wiring.Component):
+    """One beat from each of several streams, together.
+
+    Parameters: formats, BeatFormat of each input, same size and folds.
+    Members: i0, i1, ...; o, whose fields are those of i0, then those of i1, and so on.
+    Latency: 0 cycles. Throughput: 1 beat a cycle.
+    """
+
+    latency = 0
+
+    def __init__(self, *, formats: list[BeatFormat]) -> None:
+        first = formats[0]
+        for format in formats:
+            if (format.height, format.width, format.folds) != (first.height, first.width, 1):
+                raise ValueError(f"Whole pixels of {first.height}x{first.width} images needed, not "
+                                 f"{format.folds} folds of {format.height}x{format.width}")
+        self.formats = formats
+        lo = tuple(lo for format in formats for lo in format.lo)
+        hi = tuple(hi for format in formats for hi in format.hi)
+        self.format = BeatFormat(lo, hi, len(lo), first.height, first.width)
+        self.interval = first.beats
+        super().__init__({**{f"i{n}": In(format.signature) for n, format in enumerate(formats)},
+                          "o": Out(self.format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        ins = [getattr(self, f"i{n}") for n in range(len(self.formats))]
+        together = Signal(name="together")
+        valid: Value = ins[0].valid
+        for i in ins[1:]:
+            valid = valid & i.valid
+        m.d.comb += [together.eq(valid), self.o.valid.eq(together)]
+        m.d.comb += [i.ready.eq(together & self.o.ready) for i in ins]
+        lane = 0
+        for i, format in zip(ins, self.formats, strict=True):
+            for value in format.values(i.payload):
+                m.d.comb += self.o.payload[f"c{lane}"].eq(value)
+                lane += 1
+        return m
+
+
+class Sum(wiring.Component):
+    """Sum of the corresponding lanes of several tensors, each shifted left.
+
+    Parameters: source, BeatFormat of the tensors' lanes one after the other (Join); shifts, of each tensor;
+    format, BeatFormat of the sums.
+    Latency: tensors - 1 cycles. Throughput: 1 beat a cycle. Resources: tensors - 1 adders a lane.
+    """
+
+    def __init__(self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat) -> None:
+        if source.lanes != len(shifts) * format.lanes:
+            raise ValueError(f"{len(shifts)} times {format.lanes} lanes needed, not {source.lanes}")
+        self.source, self.shifts, self.format = source, shifts, format
+        self.latency = len(shifts) - 1
+        self.interval = format.beats
+        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        enable = pipeline(m, self.i, self.o, self.latency)
+        values = self.source.values(self.i.payload)
+        lanes = self.format.lanes
+        for lane in range(lanes):
+            terms = [values[n * lanes + lane] << shift for n, shift in enumerate(self.shifts)]
+            while len(terms) > 1:
+                held = []
+                for n, value in enumerate([terms[0] + terms[1], *terms[2:]]):
+                    term = Signal(value.shape(), name=f"sum_{lane}_{len(terms)}_{n}", reset_less=True)
+                    with m.If(enable):
+                        m.d.sync += term.eq(value)
+                    held.append(term)
+                terms = held
+            m.d.comb += self.o.payload[f"c{lane}"].eq(terms[0])
+        return m

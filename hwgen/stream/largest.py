@@ -1,0 +1,104 @@
+"""Largest of many: maximum pooling and arg max."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.stream.beat import BeatFormat, shape_of
+from hwgen.stream.control import pipeline
+
+
+def levels(count: int) -> int:
+    """Return the depth of a binary tree over ``count`` values."""
+    return (count - 1).bit_length()
+
+
+class WindowMax(wiring.Component):
+    """Largest tap of a window, channel by channel.
+
+    Parameters: layout of the window, fields in the order (tap, channel); taps; format, BeatFormat of the
+    maxima.
+    Latency: ceil(log2(taps)) cycles. Throughput: 1 window a cycle.
+    Resources: taps - 1 comparators a channel, each with a register.
+    """
+
+    def __init__(self, *, layout: data.StructLayout, taps: int, format: BeatFormat) -> None:
+        self.layout, self.taps, self.format = layout, taps, format
+        self.latency = levels(taps)
+        self.interval = format.beats
+        super().__init__({"i": In(stream.Signature(layout)), "o": Out(format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        enable = pipeline(m, self.i, self.o, self.latency)
+        for lane in range(self.format.lanes):
+            values: list[Value] = [self.i.payload[f"c{tap * self.format.lanes + lane}"]
+                                   for tap in range(self.taps)]
+            for level in range(self.latency):
+                held = []
+                for n in range(0, len(values), 2):
+                    pair = values[n:n + 2]
+                    best = Signal(self.format.shapes[lane], name=f"max_{lane}_{level}_{n // 2}",
+                                  reset_less=True)
+                    with m.If(enable):
+                        m.d.sync += best.eq(Mux(pair[0] >= pair[-1], pair[0], pair[-1]))
+                    held.append(best)
+                values = held
+            m.d.comb += self.o.payload[f"c{lane}"].eq(values[0])
+        return m
+
+
+class ArgMax(wiring.Component):
+    """Index of the largest lane, the lowest index at a tie; the lanes themselves come along above it.
+
+    Parameters: source, BeatFormat of the scores, one fold.
+    Members: i; o, whose field ``c0`` is the class and ``c1, c2, ...`` the scores.
+    Latency: ceil(log2(lanes)) cycles. Throughput: 1 beat a cycle.
+    Resources: lanes - 1 comparators, the scores' registers at each level.
+    """
+
+    def __init__(self, *, source: BeatFormat) -> None:
+        if source.folds != 1:
+            raise ValueError(f"Whole pixels are needed, not {source.folds} folds")
+        self.source = source
+        self.format = BeatFormat((0, *source.lo), (source.lanes - 1, *source.hi), source.lanes + 1,
+                                 source.height, source.width)
+        self.latency = levels(source.lanes)
+        self.interval = source.beats
+        super().__init__({"i": In(source.signature), "o": Out(self.format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        enable = pipeline(m, self.i, self.o, self.latency)
+        scores: Value = self.i.payload.as_value()
+        best = list(enumerate(self.source.values(self.i.payload)))
+        index: list[tuple[Value, Value]] = [(Value.cast(n), value) for n, value in best]
+        for level in range(self.latency):
+            held = []
+            for n in range(0, len(index), 2):
+                (first, a), (second, b) = index[n], index[min(n + 1, len(index) - 1)]
+                shape = self._shape(level, n)
+                which = Signal(range(self.source.lanes), name=f"class_{level}_{n // 2}", reset_less=True)
+                value = Signal(shape, name=f"best_{level}_{n // 2}", reset_less=True)
+                with m.If(enable):
+                    m.d.sync += [which.eq(Mux(a >= b, first, second)), value.eq(Mux(a >= b, a, b))]
+                held.append((which, value))
+            index = held
+            later = Signal(self.source.bits, name=f"scores_{level}", reset_less=True)
+            with m.If(enable):
+                m.d.sync += later.eq(scores)
+            scores = later
+        view = data.View(self.source.layout, scores)
+        m.d.comb += self.o.payload.c0.eq(index[0][0])
+        m.d.comb += [self.o.payload[f"c{n + 1}"].eq(view[f"c{n}"]) for n in range(self.source.lanes)]
+        return m
+
+    def _shape(self, level: int, n: int) -> Any:
+        """Shape that holds every lane below node ``n // 2`` of this level."""
+        span = 1 << level
+        lanes = slice(n * span, (n + 2) * span)
+        return shape_of(min(self.source.lo[lanes]), max(self.source.hi[lanes]))

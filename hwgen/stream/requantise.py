@@ -1,0 +1,183 @@
+"""Accumulators to codes: scale, round, shift, clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.adders.csd import csd_digits
+from hwgen.layers import Activation as ActivationLayer
+from hwgen.layers import Requantise as RequantiseLayer
+from hwgen.layers import int64
+from hwgen.stream.beat import BeatFormat, shape_of
+from hwgen.stream.control import pipeline
+
+
+def digits_of(value: int) -> list[tuple[int, bool]]:
+    """Return (shift, negative) of each nonzero signed digit of an integer, the largest first."""
+    _, shifts, signs = csd_digits(int64([value]))
+    return sorted(zip(shifts.tolist(), (signs < 0).tolist(), strict=True), reverse=True)
+
+
+def half(shift: int) -> int:
+    """Return what rounding adds before a shift: 2**(shift - 1), or 0."""
+    return (1 << shift) >> 1
+
+
+def clipped(value: Value, lo: int, hi: int, least: int, most: int) -> Value:
+    """Return ``value``, which lies in least..most, clipped to lo..hi, with only the comparisons needed."""
+    chosen = value
+    if least < lo:
+        chosen = Mux(value < lo, lo, chosen)
+    if most > hi:
+        chosen = Mux(value > hi, hi, chosen)
+    return chosen
+
+
+class Requantise(wiring.Component):
+    """``y = clip((x * multiplier + offset + half) >> shift, lo, hi)``, channel by channel.
+
+    Parameters
+    ----------
+    layer : hwgen.layers.Requantise
+        Its parameters; channels that share a lane must have the same multiplier and shift.
+    source, format : BeatFormat
+        Of the accumulators and of the codes; the same folds.
+
+    Latency: 2 cycles, one more for each signed digit of the multiplier beyond the first.
+    Throughput: 1 beat a cycle. Resources a lane: one adder a digit, two comparators at most.
+    """
+
+    def __init__(self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat) -> None:
+        if (source.folds, source.lanes) != (format.folds, format.lanes):
+            raise ValueError(f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
+                             f"{format.folds} of {format.lanes}")
+        self.layer, self.source, self.format = layer, source, format
+        if not lanes_agree(layer, source.lanes):
+            raise ValueError("Channels that share a lane must have one multiplier and one shift")
+        most = max(len(digits_of(int(value))) for value in layer.multiplier)
+        self.latency = 1 + max(most, 1)
+        self.interval = format.beats
+        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        enable = pipeline(m, self.i, self.o, self.latency)
+        fold = Signal(range(self.source.folds), name="fold")
+        if self.source.folds > 1:
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += fold.eq(Mux(fold == self.source.folds - 1, 0, fold + 1))
+        for lane, value in enumerate(self.source.values(self.i.payload)):
+            m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, fold, enable))
+        return m
+
+    def _lane(self, m: Module, lane: int, x: Value, fold: Signal, enable: Value) -> Value:
+        layer, lanes = self.layer, self.source.lanes
+        shift = int(layer.shift[lane])
+        constants = [int(value) + half(shift) for value in layer.offset[lane::lanes]]
+        constants += [0] * (self.source.folds - len(constants))
+        multiplier = int(layer.multiplier[lane])
+        lo, hi = self.source.lo[lane], self.source.hi[lane]
+        digits = digits_of(multiplier) or [(0, False)]
+        if multiplier == 0:
+            x, lo, hi = Value.cast(0), 0, 0
+        # Level n holds the sum of the constant and the first n digits' products, and x for the next one.
+        constant = Signal(shape_of(min(constants), max(constants)), name=f"constant_{lane}")
+        if len(set(constants)) == 1:
+            m.d.comb += constant.eq(constants[0])
+        else:
+            with m.Switch(fold):
+                for n, value in enumerate(constants):
+                    with m.Case(n):
+                        m.d.comb += constant.eq(value)
+        total: Value = constant
+        factor, base = 0, (min(constants), max(constants))
+        for level in range(1, self.latency):
+            if level <= len(digits):
+                power, negative = digits[level - 1]
+                factor += -(1 << power) if negative else 1 << power
+                term = x << power
+                total = total - term if negative else total + term
+            least = base[0] + min(factor * lo, factor * hi)
+            most = base[1] + max(factor * lo, factor * hi)
+            held = Signal(shape_of(least, most), name=f"sum_{lane}_{level}", reset_less=True)
+            with m.If(enable):
+                m.d.sync += held.eq(total)
+            total = held
+            if level < len(digits):
+                later = Signal.like(x, name=f"x_{lane}_{level}", reset_less=True)
+                with m.If(enable):
+                    m.d.sync += later.eq(x)
+                x = later
+        least, most = least >> shift, most >> shift
+        code = Signal(self.format.shapes[lane], name=f"code_{lane}", reset_less=True)
+        with m.If(enable):
+            m.d.sync += code.eq(clipped(total >> shift, layer.lo, layer.hi, least, most))
+        return code
+
+
+def lanes_agree(layer: RequantiseLayer, lanes: int) -> bool:
+    """Tell whether channels ``lanes`` apart have the same multiplier and shift, so that a lane can serve them."""
+    return all((values[n::lanes] == values[n]).all()
+               for values in (layer.multiplier, layer.shift) for n in range(min(lanes, values.size)))
+
+
+class Activation(wiring.Component):
+    """A piecewise-linear function of dyadic slopes, the same on every lane (see hwgen.layers.Activation).
+
+    Latency: 3 cycles: compare, multiply and select, shift and clip. Throughput: 1 beat a cycle.
+    Resources a lane: a comparator a breakpoint, an adder for each different slope of two digits, one for the
+    offset; two comparators at most for the clip.
+    """
+
+    latency = 3
+
+    def __init__(self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat) -> None:
+        if (source.folds, source.lanes) != (format.folds, format.lanes):
+            raise ValueError(f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
+                             f"{format.folds} of {format.lanes}")
+        self.layer, self.source, self.format = layer, source, format
+        self.interval = format.beats
+        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        enable = pipeline(m, self.i, self.o, self.latency)
+        for lane, value in enumerate(self.source.values(self.i.payload)):
+            m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, enable))
+        return m
+
+    def _lane(self, m: Module, lane: int, x: Value, enable: Value) -> Value:
+        layer = self.layer
+        lo, hi = self.source.lo[lane], self.source.hi[lane]
+        held = Signal(self.source.shapes[lane], name=f"x_{lane}", reset_less=True)
+        edges = layer.breakpoints.tolist()
+        used = [k for k in range(layer.slopes.size)
+                if (k == 0 or edges[k - 1] <= hi) and (k == len(edges) or edges[k] > lo)]
+        above = Signal(max(len(used) - 1, 1), name=f"above_{lane}", reset_less=True)
+        with m.If(enable):
+            m.d.sync += [held.eq(x), *(above[n].eq(x >= edges[k - 1]) for n, k in enumerate(used[1:]))]
+        least, most = 0, 0
+        choice: Value | None = None
+        for n, k in enumerate(used):
+            slope, offset = int(layer.slopes[k]), int(layer.offsets[k]) + half(layer.shift)
+            first = max(lo, edges[k - 1]) if k else lo
+            last = min(hi, edges[k] - 1) if k < len(edges) else hi
+            ends = (first * slope + offset, last * slope + offset)
+            least = min(ends) if choice is None else min(least, *ends)
+            most = max(ends) if choice is None else max(most, *ends)
+            value = Value.cast(offset)
+            for power, negative in digits_of(slope):
+                value = value - (held << power) if negative else value + (held << power)
+            choice = value if choice is None else Mux(above[n - 1], value, choice)
+        assert choice is not None
+        line = Signal(shape_of(least, most), name=f"line_{lane}", reset_less=True)
+        code = Signal(self.format.shapes[lane], name=f"code_{lane}", reset_less=True)
+        with m.If(enable):
+            m.d.sync += [line.eq(choice),
+                         code.eq(clipped(line >> layer.shift, layer.lo, layer.hi, least >> layer.shift,
+                                         most >> layer.shift))]
+        return code
