@@ -68,13 +68,15 @@ def derive(module: Module, *, shapes: Sequence[tuple[int, bool]], lo: Int64Array
         cell = tracer.words[source - len(shapes)]
         forms[source] = _word(box, module, cell, operands[source], forms)
     found = tuple(_output(box, j, bits, forms) for j, bits in enumerate(outputs))
-    delays = {form.delay: j for j, form in reversed(list(enumerate(found)))
-              if isinstance(form, Form) and form.delay is not None}
+    delays: dict[int, int] = {}                     # delay -> first output that has it
+    for j, form in enumerate(found):
+        if isinstance(form, Form) and form.delay is not None:
+            delays.setdefault(form.delay, j)
     if len(delays) > 1:
         (one, first), (two, second) = list(delays.items())[:2]
         raise NotLinear(f"output {first} comes {one} cycles after its input, output {second} "
                         f"{two} cycles")
-    return LinearMap(found, next(iter(delays), 0) or 0, len(order))
+    return LinearMap(found, next(iter(delays), 0), len(order))
 
 
 def _input_nets(module: Module, shapes: Sequence[tuple[int, bool]]) -> dict[int, tuple[int, int]]:

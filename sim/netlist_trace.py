@@ -131,13 +131,14 @@ class Tracer:
         while (mux := self._multiplexer(before)) is not None:
             select = mux.cell.inputs["S"][0]
             low, high = mux.cell.inputs["A"][mux.place], mux.cell.inputs["B"][mux.place]
-            if select == self._reset:
-                before = low
+            if select in (ZERO, ONE, self._reset):
+                before = high if select == ONE else low
             elif enable is None and bit in (low, high):
                 enable, level = select, bit == low
                 before = high if level else low
             else:
-                break
+                raise NotLinear(f"{self.module.label(cell)} is chosen by "
+                                f"{self.module.name_of(select)}, which is neither enable nor reset")
         control = Control(cell.inputs["CLK"][0], cell.flag("CLK_POLARITY"), enable, level)
         self.controls.setdefault(control, cell)
         return before
