@@ -1,0 +1,196 @@
+"""Drivers and monitors of streams, one step a clock cycle, for the test benches that run inside a
+simulator.
+
+All of them are driven by one clock loop: ``drive`` sets what a cycle offers, and ``sample`` sees
+what the rising edge will see, all signals settled. None looks at what another one does, only at the
+wires. Signals are cocotb handles or anything else with a ``value`` whose ``str`` is the bits, most
+significant first.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Protocol
+
+
+class Signal(Protocol):
+    """A wire of the design: ``str(value)`` is its bits, most significant first; writable if it is
+    an input.
+    """
+
+    value: Any
+
+
+class Pace:
+    """Decides in each cycle whether to go on, in phases of random length and random eagerness.
+
+    Phases of never, seldom, often and always make both long standstills and dense bursts; a design
+    that only survives evenly spread pauses is found out.
+    Parameters: rng, the random generator; None to go on always.
+    """
+
+    EAGERNESS = (0.0, 0.1, 0.5, 0.5, 0.9, 1.0)
+
+    def __init__(self, rng: random.Random | None) -> None:
+        self.rng = rng
+        self.left = 0
+        self.eager = 1.0
+
+    def go(self) -> bool:
+        """Tell whether to go on in this cycle."""
+        if self.rng is None:
+            return True
+        if self.left == 0:
+            self.left = self.rng.randint(1, 40)
+            self.eager = self.rng.choice(self.EAGERNESS)
+        self.left -= 1
+        return self.rng.random() < self.eager
+
+
+class Driver:
+    """Offers the beats of whole images on an AXI4-Stream input; a beat offered stays until it is
+    taken.
+
+    Parameters
+    ----------
+    valid, ready, data, last : Signal
+    words : bytes
+        Beats one after the other, ``size`` bytes each, least significant first.
+    beats : int
+        Beats of an image; ``last`` goes with the last one of each.
+    pace : Pace
+        When to offer the next beat.
+    """
+
+    def __init__(
+        self,
+        valid: Signal,
+        ready: Signal,
+        data: Signal,
+        last: Signal,
+        *,
+        words: bytes,
+        size: int,
+        beats: int,
+        pace: Pace,
+    ) -> None:
+        self.valid, self.ready, self.data, self.last = valid, ready, data, last
+        self.words, self.size, self.beats, self.pace = words, size, beats, pace
+        self.count = len(words) // size
+        self.taken = 0
+        self.first_cycle = -1
+        self.offered = False
+        valid.value, data.value, last.value = 0, 0, 0
+        self.high = self.end = False
+
+    def drive(self) -> None:
+        """Offer a beat in this cycle, or not."""
+        if self.offered:
+            return
+        if self.taken < self.count and self.pace.go():
+            place = self.taken * self.size
+            self.data.value = int.from_bytes(self.words[place : place + self.size], "little")
+            end = self.taken % self.beats == self.beats - 1
+            if end != self.end:
+                self.last.value, self.end = int(end), end
+            if not self.high:
+                self.valid.value, self.high = 1, True
+            self.offered = True
+        elif self.high:
+            self.valid.value, self.high = 0, False
+
+    def sample(self, cycle: int) -> bool:
+        """See whether the beat offered is taken at this edge."""
+        if not self.offered or str(self.ready.value) != "1":
+            return False
+        if self.taken == 0:
+            self.first_cycle = cycle
+        self.taken += 1
+        self.offered = False
+        return True
+
+
+class Sink:
+    """Takes the beats of an output: sets its ``ready``. Parameters: pace, when it is high."""
+
+    def __init__(self, ready: Signal, *, pace: Pace) -> None:
+        self.ready, self.pace = ready, pace
+        self.high = pace.rng is None
+        ready.value = int(self.high)
+
+    def drive(self) -> None:
+        """Be ready in this cycle, or not."""
+        if self.pace.rng is not None and (go := self.pace.go()) != self.high:
+            self.ready.value, self.high = int(go), go
+
+
+class Monitor:
+    """Records every beat of a stream, and every breach of its rules.
+
+    Once ``valid`` is high it stays, the payload unchanged, until ``ready`` takes the beat;
+    ``valid`` and ``ready`` always have a value.
+
+    Parameters
+    ----------
+    name : str
+        Of the stream, for messages.
+    valid, ready, payload : Signal
+    last : Signal, optional
+        Recorded with each beat.
+    cycles : bool
+        Record the cycle of each beat too.
+    """
+
+    MOST = 5  # breaches that are told one by one
+
+    def __init__(
+        self,
+        name: str,
+        valid: Signal,
+        ready: Signal,
+        payload: Signal,
+        *,
+        last: Signal | None = None,
+        cycles: bool = False,
+    ) -> None:
+        self.name = name
+        self.valid, self.ready, self.payload, self.last = valid, ready, payload, last
+        self.beats: list[str] = []
+        self.lasts: list[str] = []
+        self.cycles: list[int] | None = [] if cycles else None
+        self.breaches: list[str] = []
+        self.breach_count = 0
+        self.held: str | None = None
+
+    def sample(self, cycle: int) -> bool:
+        """See the wires at this edge; return whether a beat went over."""
+        valid = str(self.valid.value)
+        if valid == "0":
+            if self.held is not None:
+                self._breach(cycle, "valid fell before its beat was taken")
+                self.held = None
+            return False
+        if valid != "1":
+            self._breach(cycle, f"valid is {valid}")
+            return False
+        beat = str(self.payload.value)
+        if self.held is not None and beat != self.held:
+            self._breach(cycle, "the payload changed before its beat was taken")
+        ready = str(self.ready.value)
+        if ready == "1":
+            self.beats.append(beat)
+            if self.last is not None:
+                self.lasts.append(str(self.last.value))
+            if self.cycles is not None:
+                self.cycles.append(cycle)
+            self.held = None
+            return True
+        if ready != "0":
+            self._breach(cycle, f"ready is {ready}")
+        self.held = beat
+        return False
+
+    def _breach(self, cycle: int, what: str) -> None:
+        self.breach_count += 1
+        if self.breach_count <= self.MOST:
+            self.breaches.append(f"{self.name}: {what} (cycle {cycle}, beat {len(self.beats)})")
