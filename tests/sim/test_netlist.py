@@ -192,7 +192,7 @@ LINEAR = {
     "zero": (1, "assign y = 1'b0;", (0, 0), 0),
     "cancels": (1, "wire [3:0] n = b - b; assign y = n;", (0, 0), 0),
     "registered": (6, f"{EVERY} r <= a + $signed({{1'b0, b}}); assign y = r;", (1, 1), 1),
-    "two_levels": (7, (f"{EVERY} begin r <= a; s <= r; t <= $signed({{1'b0, b}}) + a; end"
+    "two_levels": (7, (f"{EVERY} begin r <= a; s <= r; t <= $signed({{1'b0, b}}) + a; end "
                     "reg [7:0] u = 0;"
                    f"{EVERY} u <= t; assign y = s + $signed(u);"), (2, 1), 2),
     "ternary": (6, "always @(posedge clk) r <= en ? a + $signed({1'b0, b}) : r; assign y = r;",
