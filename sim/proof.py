@@ -17,7 +17,7 @@ Which pixel reaches which tap, the bias and the clipping behind are the simulati
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from hwgen.ranges import value_ranges
 from hwgen.sim.linear_forms import NotLinear
 from hwgen.sim.netlist import Module, Netlist, read_netlist
 from hwgen.sim.netlist_linear import LinearMap, derive
-from hwgen.sim.proof_matrix import Matrix, matrix_of
+from hwgen.sim.proof_matrix import Matrix, matrix_of, read_aliases
 
 Progress = Callable[[str, int, int], None]
 
@@ -119,7 +119,7 @@ def prove(directory: Path, *, progress: Progress | None = None) -> Proof:
     Parameters
     ----------
     directory : Path
-        With net.npz and top.v.
+        With net.npz, top.v and ports.json.
     progress : callable, optional
         Called as ``progress(layer, done, total)``.
 
@@ -130,12 +130,13 @@ def prove(directory: Path, *, progress: Progress | None = None) -> Proof:
     directory = Path(directory)
     network = load(directory / "net.npz")
     check_digest(directory / "top.v", network)
+    aliases = read_aliases(directory / "ports.json", network)
     netlist = read_netlist(directory / "top.v")
     layers = []
     for done, layer in enumerate(network.layers):
         if progress is not None:
             progress(layer.name, done, len(network.layers))
-        layers.append(prove_layer(network, layer.name, netlist))
+        layers.append(prove_layer(network, layer.name, netlist, aliases))
     if progress is not None:
         progress("", len(network.layers), len(network.layers))
     return Proof(network.digest, tuple(layers), time.monotonic() - start)
@@ -153,8 +154,9 @@ def check_digest(verilog: Path, network: Network) -> None:
                          "needed, this file was not made from it")
 
 
-def prove_layer(network: Network, name: str, netlist: Netlist) -> LayerProof:
-    """Prove one layer of a network from a netlist; see ``prove``."""
+def prove_layer(network: Network, name: str, netlist: Netlist,
+                aliases: Mapping[str, str] | None = None) -> LayerProof:
+    """Prove one layer from a netlist; see ``prove`` and, for aliases, ``stream_order``."""
     start = time.monotonic()
     layer = network.by_name[name]
     if not isinstance(layer, (Conv2d, Dense, AvgPool)):
@@ -164,7 +166,7 @@ def prove_layer(network: Network, name: str, netlist: Netlist) -> LayerProof:
         return LayerProof(name, "none", f"top.v has no module {graph}")
     try:
         _check_instance(netlist, name, graph)
-        matrix = matrix_of(network, layer)
+        matrix = matrix_of(network, layer, aliases or {})
         derived = _derive(network, layer.source, matrix, netlist[graph])
         difference = compare(matrix, derived, name)
     except (NotLinear, HwgenError) as error:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.network import (
-    Activation,
-    AvgPool,
-    Conv2d,
-    Dense,
-    Flatten,
-    Int64Array,
-    Network,
-    Requantise,
-)
+from hwgen.network import AvgPool, Conv2d, Dense, Flatten, Int64Array, Network
 from hwgen.ranges import Range, linear_range, value_ranges, width_of
 
 
@@ -47,14 +40,12 @@ class Matrix:
         return [width_of(int(a), int(b))[0] for a, b in zip(lo, hi, strict=True)]
 
 
-def matrix_of(network: Network, layer: Conv2d | Dense | AvgPool) -> Matrix:
-    """Return the matrix of a layer, bias left out.
-
-    Raises: HwgenError if the order in which a Dense layer's inputs come is not known.
-    """
+def matrix_of(network: Network, layer: Conv2d | Dense | AvgPool,
+              aliases: Mapping[str, str]) -> Matrix:
+    """Return the matrix of a layer, bias left out; aliases as in ``stream_order``."""
     inputs = network.tensors[layer.source].channels
     if isinstance(layer, Dense):
-        order, place = stream_order(network, layer.source)
+        order, place = stream_order(network, layer.source, aliases)
         weights, channels = layer.weight.T[order], order
         tap = place
     else:
@@ -86,23 +77,19 @@ def _pool(layer: AvgPool, inputs: int) -> Int64Array:
     return np.tile(np.eye(inputs, dtype=np.int64), (layer.kernel[0] * layer.kernel[1], 1))
 
 
-def stream_order(network: Network, name: str) -> tuple[Int64Array, Callable[[int], str]]:
+def stream_order(network: Network, name: str,
+                 aliases: Mapping[str, str]) -> tuple[Int64Array, Callable[[int], str]]:
     """Return the order in which the channels of a flat tensor come, and a name for each place.
 
-    Behind a Flatten (and layers that work on each element by itself) that is the raster order of
-    the pixels of the tensor before it, all channels of a pixel together; else the order of the
-    channels.
+    Behind a Flatten that is wiring alone, that is the raster order of the pixels of the tensor
+    before it, all channels of a pixel together; else the order of the channels.
+
+    Parameters: network; name, of the layer; aliases, the Flatten layers that are wiring alone, each
+    with its source.
     """
-    layer = network.by_name[name]
-    while isinstance(layer, (Requantise, Activation)) or (
-            isinstance(layer, Flatten) and network.tensors[layer.source].shape[1:] == (1, 1)):
-        layer = network.by_name[layer.source]
-    shape = network.tensors[layer.name].shape
-    if isinstance(layer, Flatten):
-        shape = network.tensors[layer.source].shape
-    elif len(layer.inputs) > 1 and any(_flattened(network, source) for source in layer.inputs):
-        raise HwgenError(f"Layer {name!r}: the order of elements joined behind a Flatten is not "
-                         "known")
+    while name in aliases:
+        name = aliases[name]
+    shape = network.tensors[name].shape
     channels, _, width = shape
     order = np.arange(np.prod(shape)).reshape(shape).transpose(1, 2, 0).ravel()
 
@@ -115,7 +102,21 @@ def stream_order(network: Network, name: str) -> tuple[Int64Array, Callable[[int
     return order, place
 
 
-def _flattened(network: Network, name: str) -> bool:
-    """Return True if a flat tensor may come in another order than that of its channels."""
-    order, _ = stream_order(network, name)
-    return bool(np.any(order[1:] < order[:-1]))
+def read_aliases(ports: Path, network: Network) -> Mapping[str, str]:
+    """Return the Flatten layers that are wiring alone, each with its source, from ports.json.
+
+    Raises: HwgenError if there is no such file, or a layer that is no Flatten has an alias.
+    """
+    try:
+        taps = json.loads(ports.read_bytes())["taps"]
+        aliases = {tap["layer"]: tap["alias"] for tap in taps if "alias" in tap}
+    except OSError as error:
+        raise HwgenError(f"{ports}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HwgenError(f"{ports}: the ports of a design are needed ({error!r})") from error
+    for name, source in aliases.items():
+        layer = network.by_name.get(name)
+        if not isinstance(layer, Flatten) or layer.source != source:
+            raise HwgenError(f"{ports}: an alias of a Flatten and its source needed, not {name!r} "
+                             f"for {source!r}")
+    return aliases
