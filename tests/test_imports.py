@@ -77,7 +77,7 @@ def imports(path: Path, root: Path) -> Iterator[tuple[int, str, bool]]:
         ):
             names = [str(node.args[0].value)]
         for name in names:
-            yield node.lineno, name, id(node) not in nested
+            yield getattr(node, "lineno", 0), name, id(node) not in nested
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:

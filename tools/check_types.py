@@ -30,7 +30,7 @@ def main() -> int:
     view = ROOT / "build" / "types"
     lay_out(view)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "-p", "hwgen", *sys.argv[1:]],
+        [sys.executable, "-m", "mypy", "--no-incremental", "-p", "hwgen", *sys.argv[1:]],
         cwd=ROOT, env={**os.environ, "MYPYPATH": str(view)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False,
     )
