@@ -188,6 +188,9 @@ def _verilator_commands(source: Source) -> list[list[str]]:
             "Vtop.mk",
             f"OPT_FAST={optimise}",
             f"VM_TRACE={int(source.wave)}",
+            # The wheel's makefile was made without trying the compiler out: it lacks this flag, which
+            # larger designs, cut into several files, need.
+            "CFG_CXXFLAGS_PCH_I=-include",
         ],
     ]
 
