@@ -90,7 +90,10 @@ def _load(path: Path, matrix: Int64Array, ports: tuple[Input, ...]) -> AdderGrap
     try:
         if path.stat().st_size > LARGEST:
             return None
-        with np.load(path, allow_pickle=False) as file:
+        data = path.read_bytes()
+        if not data.startswith(b"PK"):
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
             nodes, ends = file["nodes"], file["outputs"]
         for table, columns in ((nodes, 6), (ends, 3)):
             if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] != columns:

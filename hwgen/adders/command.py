@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -86,21 +87,17 @@ def load_matrix(path: Path) -> Int64Array:
     entries, of integers (or floats that are integers) below 2**31 in magnitude.
     """
     try:
-        # Mapped: the size is known, and refused, before any memory is taken.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            shape, dtype = _head(file)
+            _check_head(path, shape, dtype)
+            file.seek(0)
+            values = np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise HwgenError(f"Cannot read {path}: {error.strerror or error}") from error
+    except HwgenError:
+        raise
     except (ValueError, EOFError) as error:
         raise HwgenError(f"{path} must be a .npy file of numbers: {_first_line(error)}") from error
-    if not isinstance(array, np.ndarray):
-        raise HwgenError(f"{path} must be a .npy file of one matrix, not an archive")
-    if array.ndim != 2 or not array.size:
-        raise HwgenError(f"{path} must hold a matrix (inputs, outputs), not shape {array.shape}")
-    if array.size > MAX_ENTRIES:
-        raise HwgenError(f"{path} must hold at most {MAX_ENTRIES} entries, not {array.size}")
-    if array.dtype.kind not in "iufb":
-        raise HwgenError(f"{path} must hold integers, not {array.dtype}")
-    values = np.asarray(array)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise HwgenError(f"{path} must hold integers, not NaN or infinity")
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
@@ -153,6 +150,27 @@ def write_verilog(graph: AdderGraph, plan: Schedule | None, path: Path) -> None:
         header = (f"{len(graph.inputs)} inputs, {len(graph.outputs)} outputs, "
                   f"{graph.adders} adders, depth {graph.depth}, latency {component.latency}")
         temporary.write_text(to_verilog(component, name="adder_graph", header=header))
+
+
+def _head(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and type that a .npy file claims to hold."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0,
+               (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"version {version[0]}.{version[1]} is for other types")
+    shape, _, dtype = readers[version](file)
+    return shape, dtype
+
+
+def _check_head(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse what is no matrix of numbers, or too large, before any memory is taken for it."""
+    if len(shape) != 2 or 0 in shape:
+        raise HwgenError(f"{path} must hold a matrix (inputs, outputs), not shape {shape}")
+    if math.prod(shape) > MAX_ENTRIES:
+        raise HwgenError(f"{path} must hold at most {MAX_ENTRIES} entries, not {math.prod(shape)}")
+    if dtype.kind not in "iufb":
+        raise HwgenError(f"{path} must hold integers, not {dtype}")
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.adders.graph import AdderGraph
-from hwgen.adders.schedule import Schedule
+from hwgen.adders.schedule import Schedule, read_inputs
 from hwgen.ranges import width_of
 
 Layout = list[tuple[int, int, bool]]      # offset, width, signed
@@ -121,9 +121,10 @@ class _Words:
         self._made: list[tuple[int, list[Value]]] = []      # stage, the word and the word delayed
         self.last = 1 if self._schedule is None else self._schedule.stages + 1
         front = self._schedule is not None and self._schedule.register_inputs
+        read = set(read_inputs(component.graph)) if front else set()
         for n, (offset, width, is_signed) in enumerate(component.input_layout):
             bits = component.x[offset:offset + width]
-            self._keep(f"x_{n}", 1, bits.as_signed() if is_signed else bits, front)
+            self._keep(f"x_{n}", 1, bits.as_signed() if is_signed else bits, n in read)
 
     def stage(self, operation: int) -> int:
         """Return the stage of an operation; all is stage 1 if there are no registers."""

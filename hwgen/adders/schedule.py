@@ -104,7 +104,7 @@ class Schedule:
         widths = _widths(self.graph)
         front = 0
         if self.register_inputs:
-            front = sum(widths[signal] for signal in _read_inputs(self.graph))
+            front = sum(widths[signal] for signal in read_inputs(self.graph))
         return front + sum(w * n for w, n in zip(widths, self.chains, strict=True))
 
 
@@ -150,7 +150,8 @@ def _widths(graph: AdderGraph) -> list[int]:
             + [width_of(-graph.ranges[s][1], -graph.ranges[s][0])[0] for s in graph.negations])
 
 
-def _read_inputs(graph: AdderGraph) -> list[int]:
+def read_inputs(graph: AdderGraph) -> list[int]:
+    """Return the inputs that an operation or an output reads, ascending."""
     read = {operand for operands in _operations(graph) for operand in operands}
     read |= {output.signal for output in graph.outputs if output.signal is not None}
     return sorted(signal for signal in read if signal < len(graph.inputs))

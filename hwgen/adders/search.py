@@ -159,24 +159,27 @@ def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> Adde
     if not options.sharing:
         return _plain(matrix, ports, rows, options)
     best: AdderGraph | None = None
+    # Few adders are often the way to few bits, so that is tried too.
+    goals = sorted({Objective.ADDERS, options.objective}, key=lambda goal: goal.value)
     for step in range(options.steps + 1):
         if step and options.seconds is not None and time.monotonic() - started >= options.seconds:
             break
-        rng = None if step == 0 else np.random.default_rng([options.seed, step])
-        graph = _attempt(ports, rows, options, rng)
-        if options.max_depth is not None and graph.depth > options.max_depth:
-            continue
-        _verify(graph, matrix)
-        if best is None or _cost(graph, options) < _cost(best, options):
-            best = graph
+        for goal in goals:
+            rng = None if step == 0 else np.random.default_rng([options.seed, step])
+            graph = _attempt(ports, rows, goal, options.max_depth, rng)
+            if options.max_depth is not None and graph.depth > options.max_depth:
+                continue
+            _verify(graph, matrix)
+            if best is None or _cost(graph, options) < _cost(best, options):
+                best = graph
     return best if best is not None else _plain(matrix, ports, rows, options)
 
 
-def _attempt(ports: Sequence[Input], rows: list[list[Term]], options: Options,
-             rng: np.random.Generator | None) -> AdderGraph:
+def _attempt(ports: Sequence[Input], rows: list[list[Term]], goal: Objective,
+             max_depth: int | None, rng: np.random.Generator | None) -> AdderGraph:
     kept, copies = _distinct(rows)
     widths = [width_of(port.lo, port.hi)[0] for port in ports]
-    elimination = Elimination(kept, widths, options.objective, options.max_depth, rng)
+    elimination = Elimination(kept, widths, goal, max_depth, rng)
     elimination.run()
     terms = _copied(elimination.terms(), copies)
     return assemble(ports, elimination.patterns, terms, by_value=True)
