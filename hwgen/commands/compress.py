@@ -33,9 +33,11 @@ def compress(
         typer.Option("--budget", metavar="POINTS", min=0.0, help="Accuracy that may be lost."),
     ] = None,
     act_bits: Annotated[
-        int, typer.Option("--act-bits", min=1, max=16, help="Bits of a code between layers.")
+        int, typer.Option("--act-bits", min=2, max=16, help="Bits of a code between layers.")
     ] = 8,
     seed: common.Seed = 0,
+    mean: common.Mean = None,
+    std: common.Std = None,
 ) -> None:
     """Compress a trained network to integers of few digits.
 
@@ -43,13 +45,15 @@ def compress(
     """
     if out.suffix != ".npz":
         raise HwgenError(f"--out must name an .npz file, not {out}")
+    means, deviations = common.channel_values(mean, "--mean"), common.channel_values(std, "--std")
     common.writable_file(out)
     from hwgen.compress import pipeline
 
     with common.progress_display() as progress:
         result = pipeline.compress(
             model, tuple(method or ["dyadic"]), data, out,
-            budget=budget, seed=seed, act_bits=act_bits, progress=progress,
+            budget=budget, seed=seed, act_bits=act_bits, mean=means, std=deviations,
+            progress=progress,
         )
     common.say(
         f"{out}: accuracy {common.percent(result['accuracy_float'])} float, "

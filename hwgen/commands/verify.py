@@ -92,17 +92,17 @@ def summary(result: dict[str, Any]) -> str:
 
 def failure(result: dict[str, Any]) -> str | None:
     """The first thing that is wrong, in a line, or None if all is right."""
-    first = result.get("first_difference")
-    if first:
-        place = ", ".join(
-            f"{key} {first[key]}"
-            for key in ("image", "channel", "row", "column")
-            if first.get(key) is not None
-        )
+    if result["passed"]:
+        return None
+    first = result["first_difference"]
+    if first is not None:
+        place = ", ".join(f"{key} {first[key]}" for key in ("image", "channel", "row", "column"))
+        port = f" at {first['port']}" if "port" in first else ""
+        more = result["mismatches"] - 1
         return (
-            f"layer {first['layer']} differs: {place}: "
-            f"expected {first.get('expected')}, got {first.get('got')}"
+            f"layer {first['layer']}{port} differs: {place}: expected {first['expected']}, "
+            f"got {first['got']}" + (f"; and {more:,} more" if more else "")
         )
-    if result["mismatches"]:
-        return f"{result['mismatches']} values differ"
-    return None
+    problems = result["problems"]
+    more = len(problems) - 1
+    return problems[0] + (f"; and {more} more, see verify.json" if more else "")

@@ -305,6 +305,7 @@ def test_debug_shows_where(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def verification(**changes: Any) -> dict[str, Any]:
     return {
         "images": 20, "simulator": "verilator", "values_compared": 1200, "mismatches": 0,
+        "passed": True, "first_difference": None, "problems": [],
         "accuracy_golden": 0.95, "accuracy_rtl": 0.95, **changes,
     }
 
@@ -322,12 +323,15 @@ def test_verification_that_succeeds(
 def test_verification_that_fails(run: Run, design: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = {"layer": "conv1", "image": 3, "channel": 2, "row": 0, "column": 5,
              "expected": -7, "got": 7}
-    result = verification(mismatches=4, first_difference=first)
+    result = verification(mismatches=4, first_difference=first, passed=False)
     plant(monkeypatch, "hwgen.sim.verify", verify=lambda *args, **options: result)
     code, _, err = run("verify", design)
     assert code == 1
     assert err == ("hwgen: layer conv1 differs: image 3, channel 2, row 0, column 5: "
-                   "expected -7, got 7\n")
+                   "expected -7, got 7; and 3 more\n")
+    result |= {"mismatches": 0, "first_difference": None, "problems": ["tlast is late", "b", "c"]}
+    code, _, err = run("verify", design)
+    assert (code, err) == (1, "hwgen: tlast is late; and 2 more, see verify.json\n")
 
 
 # ---------------------------------------------------------------------------------------------

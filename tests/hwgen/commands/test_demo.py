@@ -19,6 +19,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "rtl": {"interval": 100},
     "verify": {
         "images": 360, "values_compared": 500_000, "mismatches": 0, "accuracy_rtl": 0.97,
+        "passed": True, "first_difference": None, "problems": [],
         "layers": [{"name": "conv1", "proof": "full"}, {"name": "fc", "proof": "parts"}],
     },
     "synth": {"lut": 9000, "ff": 8000, "bram": 3, "dsp": 0, "mul_cells": 0, "fmax_mhz": 80.0},
@@ -72,9 +73,11 @@ def test_mismatch_is_exit_code_1(
     tmp_path: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(FIGURES, "verify", {**FIGURES["verify"], "mismatches": 2})
+    monkeypatch.setitem(FIGURES, "verify", {
+        **FIGURES["verify"], "passed": False, "problems": ["the interval is wrong"]
+    })
     assert app.run(["demo", "--out", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.endswith("hwgen: 2 values differ\n")
+    assert capsys.readouterr().err.endswith("hwgen: the interval is wrong\n")
 
 
 def test_failed_step_leaves_the_earlier_summary(
