@@ -9,6 +9,11 @@ linear form over a box of inputs:
 * bit t is 0 if 0 <= V < 2**t, and if 2**(t+1) divides every coefficient (a known zero);
 * bit t is the sign if -2**t <= V < 2**t.
 
+Low bits that are not known zeros may be left out in one case: if V = 2**k * Q + R where R depends
+on one input only, which takes two values, then floor(V / 2**k) = Q + floor(R / 2**k) is a linear
+form again. That is how a carry goes into an adder: ``({a, 1'b1} + {b, carry}) >> 1`` is ``a + b +
+carry``.
+
 ``read_word`` accepts bits of V only if what it leaves out are known zeros and copies of the sign,
 so the integer it reads is V itself. A word that is too narrow for its range therefore passes where
 no one needs the missing bits and is refused where someone does; an output as wide as its range
@@ -145,6 +150,30 @@ class Box:
         lo, hi = self._range(index, coefficient, constant, name)
         return Form(index, coefficient, constant, lo, hi, delay if index.size else None, name)
 
+    def floor(self, form: Form, k: int) -> Form:
+        """Return floor(form / 2**k), for what bits k and up of a word hold.
+
+        Raises: NotLinear if that is no linear form: if more than one input, or one of more than two
+        values, has a part in the bits dropped.
+        """
+        low = form.coefficient & (1 << k) - 1
+        used = np.flatnonzero(low)
+        high = (form.coefficient - low) >> k
+        constant = form.constant >> k
+        if used.size:
+            i = int(form.index[used[0]])
+            if used.size > 1 or self.hi[i] - self.lo[i] != 1:
+                raise NotLinear(f"bits {form.zeros} to {k - 1} of {form.name} are dropped, and "
+                                "they are not always 0")
+            rest = form.constant & (1 << k) - 1
+            ends = [int(low[used[0]]) * int(x) + rest >> k for x in (self.lo[i], self.hi[i])]
+            high[used[0]] += ends[1] - ends[0]
+            constant += ends[0] - (ends[1] - ends[0]) * int(self.lo[i])
+        kept = high != 0
+        index, high = form.index[kept], high[kept]
+        lo, hi = self._range(index, high, constant, form.name)
+        return Form(index, high, constant, lo, hi, form.delay, form.name)
+
     def _range(self, index: Int64Array, coefficient: Int64Array, constant: int,
                name: str) -> tuple[int, int]:
         lo, hi = self.lo[index], self.hi[index]
@@ -157,11 +186,11 @@ class Box:
                 int(np.maximum(at_lo, at_hi).sum()) + constant)
 
 
-def read_word(bits: Sequence[Trace], forms: Sequence[Form | NotLinear | None]) -> Reading:
+def read_word(bits: Sequence[Trace], forms: Sequence[Form | NotLinear | None], box: Box) -> Reading:
     """Read bits, least significant first, as an integer modulo ``2**len(bits)``.
 
     Parameters: bits, where each comes from; forms, by source, known for every source among the
-    bits.
+    bits; box, ranges of the inputs.
     Raises: NotLinear if bits of a word that are neither known zeros nor copies of its sign are left
     out, if the bits were taken at different times, or if a word they come from is refused itself.
     """
@@ -179,10 +208,10 @@ def read_word(bits: Sequence[Trace], forms: Sequence[Form | NotLinear | None]) -
             raise NotLinear(f"{form.name} of {now} cycles ago meets {terms[0].form.name} of "
                             f"{delay} cycles ago")
         delay = now
-        if bit.bit != form.zeros:
-            raise NotLinear(f"bits {form.zeros} to {bit.bit - 1} of {form.name} are dropped, and "
-                            "they are not always 0")
-        terms.append(Term(form, position - form.zeros, 1))
+        if bit.bit == form.zeros:
+            terms.append(Term(form, position - form.zeros, 1))
+        else:
+            terms.append(Term(box.floor(form, bit.bit), position, 1))
         position = _run(bits, position, bit, form, forms)
     return Reading(tuple(terms), constant, delay)
 

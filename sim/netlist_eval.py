@@ -152,9 +152,8 @@ def _words(cell: Cell, values: Callable[[Bits], list[BoolArray]]) -> list[BoolAr
         return [~a for a in operands[0]]
     if cell.kind == "$pos":
         return operands[0]
-    words = [word_of(bits) for bits in operands]
-    total = {"$add": lambda a, b=0: a + b, "$sub": lambda a, b=0: a - b,
-             "$neg": lambda a: -a}[cell.kind](*words)
+    a, *rest = (word_of(bits) for bits in operands)
+    total = -a if cell.kind == "$neg" else a + rest[0] if cell.kind == "$add" else a - rest[0]
     return bits_of(total, width)
 
 
@@ -196,15 +195,15 @@ def _pmux(cell: Cell, values: Callable[[Bits], list[BoolArray]]) -> list[BoolArr
 
 def _logic(cell: Cell, values: Callable[[Bits], list[BoolArray]]) -> list[BoolArray]:
     a = np.array(values(cell.inputs["A"]))
-    b = np.array(values(cell.inputs["B"])).any(axis=0) if "B" in cell.inputs else a
-    rules: dict[str, Callable[[], BoolArray]] = {
-        "$reduce_and": lambda: a.all(axis=0), "$reduce_or": lambda: a.any(axis=0),
-        "$reduce_bool": lambda: a.any(axis=0), "$logic_not": lambda: ~a.any(axis=0),
-        "$reduce_xor": lambda: a.sum(axis=0) % 2 == 1,
-        "$reduce_xnor": lambda: a.sum(axis=0) % 2 == 0,
-        "$logic_and": lambda: a.any(axis=0) & b, "$logic_or": lambda: a.any(axis=0) | b,
+    any_a: BoolArray = np.logical_or.reduce(a)
+    any_b: BoolArray = np.logical_or.reduce(values(cell.inputs.get("B", cell.inputs["A"])))
+    odd: BoolArray = np.logical_xor.reduce(a)
+    rules: dict[str, BoolArray] = {
+        "$reduce_and": np.logical_and.reduce(a), "$reduce_or": any_a, "$reduce_bool": any_a,
+        "$logic_not": ~any_a, "$reduce_xor": odd, "$reduce_xnor": ~odd,
+        "$logic_and": any_a & any_b, "$logic_or": any_a | any_b,
     }
     if cell.kind not in rules:
         raise HwgenError(f"Cell {cell.name}: combinational logic needed, not {cell.kind}")
-    result = rules[cell.kind]()
+    result = rules[cell.kind]
     return [result] + [np.zeros_like(result)] * (cell.number("Y_WIDTH") - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,24 +51,15 @@ def derive(module: Module, *, shapes: Sequence[tuple[int, bool]], lo: Int64Array
     Raises: NotLinear if x or y is not packed like that, the registers differ in clock or enable,
     outputs differ in latency, or a word depends on itself.
     """
-    sources = _input_nets(module, shapes)
-    tracer = Tracer(module, sources, len(shapes))
+    tracer = Tracer(module, _input_nets(module, shapes), len(shapes))
     box = Box(lo, hi)
-    forms: list[Form | NotLinear | None] = []
-    forms += [box.input_form(i, f"input word {i}") for i in range(len(shapes))]
     y = module.word("y")
     if len(y) != sum(widths):
         raise NotLinear(f"y must have {sum(widths)} bits, not {len(y)}")
     ends = np.cumsum([0, *widths]).tolist()
-    outputs = [_traced(tracer, y[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
-    operands: dict[int, list[Operand] | NotLinear] = {}
-    order = _in_order(tracer, operands, [o for o in outputs if not isinstance(o, NotLinear)])
+    names = [f"input word {i}" for i in range(len(shapes))]
+    found = words(tracer, box, names, [y[a:b] for a, b in itertools.pairwise(ends)])
     tracer.check_control()
-    forms += [None] * len(tracer.words)
-    for source in order:
-        cell = tracer.words[source - len(shapes)]
-        forms[source] = _word(box, module, cell, operands[source], forms)
-    found = tuple(_output(box, j, bits, forms) for j, bits in enumerate(outputs))
     delays: dict[int, int] = {}                     # delay -> first output that has it
     for j, form in enumerate(found):
         if isinstance(form, Form) and form.delay is not None:
@@ -76,7 +68,28 @@ def derive(module: Module, *, shapes: Sequence[tuple[int, bool]], lo: Int64Array
         (one, first), (two, second) = list(delays.items())[:2]
         raise NotLinear(f"output {first} comes {one} cycles after its input, output {second} "
                         f"{two} cycles")
-    return LinearMap(found, next(iter(delays), 0), len(order))
+    return LinearMap(found, next(iter(delays), 0), len(tracer.words))
+
+
+def words(tracer: Tracer, box: Box, names: Sequence[str],
+          wanted: Sequence[Bits]) -> tuple[Form | NotLinear, ...]:
+    """Return the linear form of each word wanted, over the tracer's inputs.
+
+    Parameters: tracer; box, ranges of its inputs; names of the inputs, for messages; wanted, bits
+    of words. The registers passed are left to ``tracer.check_control``.
+    Raises: NotLinear if a word depends on itself.
+    """
+    module = tracer.module
+    forms: list[Form | NotLinear | None] = []
+    forms += [box.input_form(i, name) for i, name in enumerate(names)]
+    outputs = [_traced(tracer, bits) for bits in wanted]
+    operands: dict[int, list[Operand] | NotLinear] = {}
+    order = _in_order(tracer, operands, [o for o in outputs if not isinstance(o, NotLinear)])
+    forms += [None] * len(tracer.words)
+    for source in order:
+        cell = tracer.words[source - tracer.first_word]
+        forms[source] = _word(box, module, cell, operands[source], forms)
+    return tuple(_output(box, j, bits, forms) for j, bits in enumerate(outputs))
 
 
 def _input_nets(module: Module, shapes: Sequence[tuple[int, bool]]) -> dict[int, tuple[int, int]]:
@@ -154,7 +167,7 @@ def _word(box: Box, module: Module, cell: Cell, operands: list[Operand] | NotLin
     delay: int | None = None
     for sign, bits in operands:
         try:
-            reading = read_word(bits, forms)
+            reading = read_word(bits, forms, box)
         except NotLinear as error:
             return error if error.named else NotLinear(f"{name}: {error}", named=True)
         if None not in (delay, reading.delay) and delay != reading.delay:
@@ -174,7 +187,7 @@ def _output(box: Box, number: int, bits: tuple[Trace, ...] | NotLinear,
     if isinstance(bits, NotLinear):
         return bits
     try:
-        reading: Reading = read_word(bits, forms)
+        reading: Reading = read_word(bits, forms, box)
         return box.combine(reading.terms, reading.constant, reading.delay, f"output {number}")
     except NotLinear as error:
         return error

@@ -45,15 +45,21 @@ class Tracer:
         Nets at which a trace ends: the module's inputs.
     first_word : int
         Source number of the first word of arithmetic found; the next ones follow.
+    enable : str
+        Name of the wire that must enable every register passed.
+    assumed : mapping of net to bool
+        Selects of multiplexers taken as constant.
 
     Attributes: words, the cells of arithmetic in order of discovery; controls, what moves the
     registers passed, and for each the first register moved so.
     """
 
-    def __init__(self, module: Module, inputs: Mapping[int, tuple[int, int]], first_word: int):
+    def __init__(self, module: Module, inputs: Mapping[int, tuple[int, int]], first_word: int, *,
+                 enable: str = "en", assumed: Mapping[int, bool] | None = None):
         self.module = module
         self.words: list[Cell] = []
         self.first_word = first_word
+        self._enable, self._assumed = enable, dict(assumed or {})
         self.controls: dict[Control, Cell] = {}
         self._numbers: dict[str, int] = {}
         self._known = {net: Trace(source, index, 0) for net, (source, index) in inputs.items()}
@@ -109,16 +115,33 @@ class Tracer:
             return extended(cell.inputs["A"], width, cell.flag("A_SIGNED"))[index], 0
         if kind in SHIFTS and all(b in (ZERO, ONE) for b in cell.inputs["B"]):
             return _shifted(cell, index), 0
-        if kind == "$mux" and cell.inputs["S"][0] in (ZERO, ONE):
-            return cell.inputs["B" if cell.inputs["S"][0] else "A"][index], 0
+        if kind == "$mux" and (select := self._select(cell)) in (ZERO, ONE):
+            return cell.inputs["B" if select else "A"][index], 0
         if kind == "$slice":
             return cell.inputs["A"][cell.number("OFFSET") + index], 0
         if kind == "$concat":
             return (cell.inputs["A"] + cell.inputs["B"])[index], 0
         raise NotLinear(f"{self.module.label(cell)} is none of +, -, constant shift and register")
 
-    def _register(self, bit: int, cell: Cell, index: int) -> int:
-        """Return the bit a register takes in when enabled and not reset; note what moves it."""
+    def _select(self, cell: Cell) -> int:
+        select = cell.inputs["S"][0]
+        return int(self._assumed.get(select, select))
+
+    def taken_in(self, bit: int) -> int:
+        """Return the bit that a register's output takes in when enabled and not reset.
+
+        Raises: NotLinear if ``bit`` is no register's output or something else moves the register.
+        """
+        driver = self.module.drivers.get(bit)
+        if driver is None or driver.cell is None or driver.cell.kind not in REGISTERS:
+            raise NotLinear(f"{self.module.name_of(bit)} is no register")
+        return self._register(bit, driver.cell, driver.index, logic=True)
+
+    def _register(self, bit: int, cell: Cell, index: int, logic: bool = False) -> int:
+        """Return the bit a register takes in when enabled and not reset; note what moves it.
+
+        With ``logic`` that bit may come from any logic, else a multiplexer left over is refused.
+        """
         before = cell.inputs["D"][index]
         enable: int | None = None
         level = True
@@ -136,6 +159,8 @@ class Tracer:
             elif enable is None and bit in (low, high):
                 enable, level = select, bit == low
                 before = high if level else low
+            elif logic:
+                break
             else:
                 raise NotLinear(f"{self.module.label(cell)} is chosen by "
                                 f"{self.module.name_of(select)}, which is neither enable nor reset")
@@ -156,7 +181,7 @@ class Tracer:
         Raises: NotLinear naming the register that has not.
         """
         wires, names = self.module.wires, self.module.name_of
-        enable = wires.get("en", (ONE,))[0]
+        enable = wires.get(self._enable, (ONE,))[0]
         for control, cell in self.controls.items():
             label = self.module.label(cell)
             if (control.clock,) != wires.get("clk") or not control.rising or control.clock <= ONE:

@@ -11,6 +11,9 @@ order of the words in x and y is the contract:
   width of its range.
 * y: the output channels, each in the smallest width of its range, without bias.
 
+A Dense layer with its weights in a memory (module ``<layer>__weights``) is proved in **parts**, see
+hwgen.sim.proof_rom.
+
 Which pixel reaches which tap, the bias and the clipping behind are the simulation's part.
 """
 
@@ -18,22 +21,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.netfile import load
-from hwgen.network import AvgPool, Conv2d, Dense, Network
+from hwgen.files import read_json
+from hwgen.network import AvgPool, Conv2d, Dense, Flatten, Network
 from hwgen.ranges import value_ranges
+from hwgen.sim.design import Design, load_folder
 from hwgen.sim.linear_forms import NotLinear
 from hwgen.sim.netlist import Module, Netlist, read_netlist
 from hwgen.sim.netlist_linear import LinearMap, derive
-from hwgen.sim.proof_matrix import Matrix, matrix_of, read_aliases
+from hwgen.sim.ports import Tap
+from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
+from hwgen.sim.proof_rom import packing_of, prove_rom
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a proof starts from.
+
+    Parameters: network; netlist; taps of ports.json by layer; roms, entries ``rom`` of plan.json by
+    layer.
+    """
+
+    network: Network
+    netlist: Netlist
+    taps: Mapping[str, Tap] = field(default_factory=dict)
+    roms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Layers that are wiring alone, each with its source."""
+        return {tap.layer: tap.alias for tap in self.taps.values() if tap.alias}
 
 
 @dataclass(frozen=True)
@@ -119,71 +145,109 @@ def prove(directory: Path, *, progress: Progress | None = None) -> Proof:
     Parameters
     ----------
     directory : Path
-        With net.npz, top.v and ports.json.
+        What ``hwgen rtl`` wrote.
     progress : callable, optional
         Called as ``progress(layer, done, total)``.
 
     Returns: a Proof; a netlist that differs is not an error but a layer with ``failed`` set.
-    Raises: HwgenError if a file is missing or broken, or top.v was not made from net.npz.
+    Raises: HwgenError if a file is missing or broken, or the files are of different networks.
     """
     start = time.monotonic()
-    directory = Path(directory)
-    network = load(directory / "net.npz")
-    check_digest(directory / "top.v", network)
-    aliases = read_aliases(directory / "ports.json", network)
-    netlist = read_netlist(directory / "top.v")
-    layers = []
-    for done, layer in enumerate(network.layers):
+    folder = load_folder(directory)
+    evidence = gather(folder.design, read_json(folder.path / "plan.json"),
+                      read_netlist(folder.verilog))
+    layers = evidence.network.layers
+    found = []
+    for done, layer in enumerate(layers):
         if progress is not None:
-            progress(layer.name, done, len(network.layers))
-        layers.append(prove_layer(network, layer.name, netlist, aliases))
+            progress(layer.name, done, len(layers))
+        found.append(prove_layer(evidence, layer.name))
     if progress is not None:
-        progress("", len(network.layers), len(network.layers))
-    return Proof(network.digest, tuple(layers), time.monotonic() - start)
+        progress("", len(layers), len(layers))
+    return Proof(evidence.network.digest, tuple(found), time.monotonic() - start)
 
 
-def check_digest(verilog: Path, network: Network) -> None:
-    """Check that the comment at the head of a Verilog file names the network's digest."""
-    try:
-        with verilog.open(encoding="utf-8") as file:
-            head = [line for _, line in zip(range(32), file, strict=False) if line.startswith("//")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise HwgenError(f"{verilog}: cannot be read ({error})") from error
-    if not any(network.digest in line for line in head):
-        raise HwgenError(f"{verilog}: a header with the digest {network.digest[:12]}... of net.npz "
-                         "needed, this file was not made from it")
+def gather(design: Design, plan: Any, netlist: Netlist) -> Evidence:
+    """Return what a proof starts from.
+
+    Raises: HwgenError if a layer that is no Flatten shares its source's stream.
+    """
+    network = design.network
+    taps = {tap.layer: tap for tap in design.ports.taps}
+    for tap in taps.values():
+        layer = network.by_name[tap.layer]
+        if tap.alias and (not isinstance(layer, Flatten) or layer.source != tap.alias):
+            raise HwgenError(f"ports.json, {tap.layer}: a Flatten that shares its source's stream "
+                             f"needed, not {type(layer).__name__} that shares {tap.alias}'s")
+    entries = plan.get("layers", []) if isinstance(plan, dict) else []
+    roms = {str(entry.get("name")): entry["rom"] for entry in entries
+            if isinstance(entry, dict) and isinstance(entry.get("rom"), dict)}
+    return Evidence(network, netlist, taps, roms)
 
 
-def prove_layer(network: Network, name: str, netlist: Netlist,
-                aliases: Mapping[str, str] | None = None) -> LayerProof:
-    """Prove one layer from a netlist; see ``prove`` and, for aliases, ``stream_order``."""
-    start = time.monotonic()
-    layer = network.by_name[name]
+def prove_layer(evidence: Evidence, name: str) -> LayerProof:
+    """Prove one layer from a netlist; see ``prove``."""
+    layer = evidence.network.by_name[name]
     if not isinstance(layer, (Conv2d, Dense, AvgPool)):
         return LayerProof(name, "none", f"{type(layer).__name__} is compared in simulation")
-    graph = f"{name}__graph"
-    if graph not in netlist:
-        return LayerProof(name, "none", f"top.v has no module {graph}")
+    start = time.monotonic()
     try:
-        _check_instance(netlist, name, graph)
-        matrix = matrix_of(network, layer, aliases or {})
-        derived = _derive(network, layer.source, matrix, netlist[graph])
-        difference = compare(matrix, derived, name)
+        if f"{name}__graph" in evidence.netlist:
+            found = _prove_graph(evidence, layer)
+        elif isinstance(layer, Dense) and f"{name}__weights" in evidence.netlist:
+            found = _prove_rom(evidence, layer)
+        else:
+            found = LayerProof(name, "none", f"top.v has no module {name}__graph")
     except (NotLinear, HwgenError) as error:
-        return LayerProof(name, "none", f"{graph}: {error}", failed=True,
-                          seconds=time.monotonic() - start)
+        found = LayerProof(name, "none", str(error), failed=True)
+    return replace(found, seconds=time.monotonic() - start)
+
+
+def _prove_graph(evidence: Evidence, layer: Conv2d | Dense | AvgPool) -> LayerProof:
+    name = layer.name
+    graph = f"{name}__graph"
+    _check_instance(evidence.netlist, name, graph)
+    matrix = matrix_of(evidence.network, layer, evidence.aliases)
+    try:
+        derived = _derive(evidence.network, layer.source, matrix, evidence.netlist[graph])
+        difference = compare(matrix, derived, name)
+    except NotLinear as error:
+        raise NotLinear(f"{graph}: {error}") from error
     return LayerProof(
         name, "none" if difference else "full",
         str(difference) if difference else "every coefficient and range, for all inputs",
         failed=difference is not None, coefficients=matrix.weights.size, adders=derived.words,
-        latency=derived.latency, seconds=time.monotonic() - start, difference=difference)
+        latency=derived.latency, difference=difference)
+
+
+def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
+    name, source = layer.name, layer.source
+    order, place = stream_order(evidence.network, source, evidence.aliases)
+    while source in evidence.aliases:
+        source = evidence.aliases[source]
+    if source not in evidence.taps or name not in evidence.roms:
+        raise HwgenError(f"Layer {name}: ports.json must give {source}, and plan.json the layer's "
+                         "rom")
+    tap, tensor = evidence.taps[source], evidence.network.tensors[source]
+    packing = packing_of(name, evidence.roms[name], tap.folds, tap.lanes)
+    found = prove_rom(evidence.network, layer, evidence.netlist, packing,
+                      tensor.height * tensor.width)
+    difference = None
+    if found is not None:
+        where = place(int(np.flatnonzero(order == found.input)[0]))
+        difference = Difference(name, found.output, where, found.expected, found.derived)
+    shown = ("weights in memory, each lane with every code and input, sums without overflow; "
+             "not the order of the steps")
+    return LayerProof(name, "none" if difference else "parts",
+                      str(difference) if difference else shown, failed=difference is not None,
+                      coefficients=layer.weight.size, difference=difference)
 
 
 def _check_instance(netlist: Netlist, layer: str, graph: str) -> None:
     parents = [(module.name, cell) for module in netlist.modules.values()
                for cell in module.instances(graph)]
     if [name for name, _ in parents] != [layer]:
-        raise HwgenError(f"one instance in module {layer} needed, not "
+        raise HwgenError(f"{graph}: one instance in module {layer} needed, not "
                          f"{', '.join(name for name, _ in parents) or 'none'}")
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from hwgen.errors import HwgenError
-from hwgen.network import AvgPool, Conv2d, Dense, Flatten, Int64Array, Network
+from hwgen.network import AvgPool, Conv2d, Dense, Int64Array, Network
 from hwgen.ranges import Range, linear_range, value_ranges, width_of
 
 
@@ -100,23 +97,3 @@ def stream_order(network: Network, name: str,
         return f"input row {pixel // width}, column {pixel % width}, channel {channel}"
 
     return order, place
-
-
-def read_aliases(ports: Path, network: Network) -> Mapping[str, str]:
-    """Return the Flatten layers that are wiring alone, each with its source, from ports.json.
-
-    Raises: HwgenError if there is no such file, or a layer that is no Flatten has an alias.
-    """
-    try:
-        taps = json.loads(ports.read_bytes())["taps"]
-        aliases = {tap["layer"]: tap["alias"] for tap in taps if "alias" in tap}
-    except OSError as error:
-        raise HwgenError(f"{ports}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HwgenError(f"{ports}: the ports of a design are needed ({error!r})") from error
-    for name, source in aliases.items():
-        layer = network.by_name.get(name)
-        if not isinstance(layer, Flatten) or layer.source != source:
-            raise HwgenError(f"{ports}: an alias of a Flatten and its source needed, not {name!r} "
-                             f"for {source!r}")
-    return aliases
