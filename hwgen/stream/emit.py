@@ -84,7 +84,7 @@ def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
         "output": {"prefix": f"{prefix}m_axis", "bits": len(top.m_axis_tdata), "beats": top.output.beats,
                    "fields": [{**name, **lane} for name, lane in zip(names, top.output.fields(), strict=True)]},
         "frame_error": f"{prefix}frame_error",
-        "interval": timing.interval(top), "latency": timing.latency(top),
+        "interval": top.interval, "latency": top.latency,
         "taps": [_tap(plan, top, instance) for plan in top.plan.layers],
     }
 
@@ -110,7 +110,7 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
         part = top.parts[plan.layer.name]
         entry: dict[str, Any] = {"name": plan.layer.name, "kind": type(plan.layer).__name__, "form": plan.form,
                                  **estimate.layer_cost(plan, part),
-                                 "interval": timing.part_interval(part) if part else 0,
+                                 "interval": timing.part_interval(part),
                                  "latency": timing.part_latency(part) if part else 0, "why": plan.why}
         if plan.code is not None:
             entry["rom"] = {"lanes": plan.code.lanes, "terms": plan.code.terms, "slots": plan.code.slots,
@@ -119,9 +119,10 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
                             "code_bits": plan.code.code_bits}
         if plan.fifos:
             entry["fifos"] = list(plan.fifos)
+            entry["why"] = f"{plan.why}; queues of {', '.join(map(str, plan.fifos))} beats"
         layers.append(entry)
-    return {"digest": top.plan.network.digest, "engine": "stream", "interval": timing.interval(top),
-            "latency": timing.latency(top), "layers": layers}
+    return {"digest": top.plan.network.digest, "engine": "stream", "interval": top.interval,
+            "latency": top.latency, "layers": layers}
 
 
 class Batch(wiring.Component):

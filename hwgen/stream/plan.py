@@ -50,7 +50,8 @@ class Options:
     interval : int or None
         Cycles an image may take; None: as many as the layers in front of the dense ones need.
     fifo_slack : int or None
-        Beats a FIFO before a join gets beyond the fewest possible; None: the latency it has to cover.
+        Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for the
+        stream never to be held up.
     """
 
     dense: str = "auto"
@@ -82,7 +83,8 @@ class LayerPlan:
     code : DenseCode or None
         Of a layer from ROM.
     fifos : tuple of int
-        Depth of the FIFO at each source of a join; 0 for none.
+        Depth of the queue at each source of a join, 0 for none: the fewest beats that do, until the engine
+        is built and its latencies are known.
     """
 
     layer: Layer
@@ -187,29 +189,10 @@ class _Planner:
             if source.folds > 1:
                 raise layer.error("sources", "branches that carry whole pixels",
                                   f"{name}, whose channels come one after the other (dense layer in ROM form)")
-        # The formats of everything before are known; the join's own beats are pixels.
         fewest = fifo_depths(self.network, layer.name, {**self.formats, layer.name: format})
-        slack = self._slack(layer) if self.options.fifo_slack is None else self.options.fifo_slack
-        fifos = tuple(depth + slack if depth + slack > 0 else 0 for depth in fewest)
-        if self.options.fifo_slack is None and min(fewest) == 0 and max(fewest) > 0:
-            # The slowest branch needs no queue of its own.
-            fifos = tuple(0 if depth == 0 else depth + slack for depth in fewest)
-        return LayerPlan(layer, "lanes", sources, format, f"FIFOs of {fifos} beats, {fewest} at the least",
-                         fifos=fifos)
-
-    def _slack(self, layer: Layer) -> int:
-        """Beats that may be under way in a pipeline: a generous bound of the longer branch's registers."""
-        depth = 0
-        names, seen = list(layer.inputs), set()
-        while names:
-            name = names.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            depth += {Conv2d: 14, AvgPool: 8, MaxPool: 6, Requantise: 6, Activation: 6}.get(
-                type(self.network.by_name[name]), 2)
-            names.extend(self.network.by_name[name].inputs)
-        return min(depth, 64)
+        slack = self.options.fifo_slack or 0
+        return LayerPlan(layer, "lanes", sources, format, f"a join that needs queues of at least {fewest}",
+                         fifos=tuple(depth + slack for depth in fewest))
 
     def _flatten(self, layer: Flatten, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]

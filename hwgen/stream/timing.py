@@ -16,40 +16,47 @@ from hwgen.stream.frame import FrameGuard
 from hwgen.stream.gather import Gather
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan
-from hwgen.stream.top import StreamTop
 from hwgen.stream.window import Window
 
-
-def departures(top: StreamTop) -> dict[str, Int64Array]:
-    """Return for each layer the time at which each beat of the first image is offered, (beats,) int64."""
-    times: dict[str, Int64Array] = {}
-    for plan in top.plan.layers:
-        part = top.parts[plan.layer.name]
-        sources = [times[name] for name in plan.layer.inputs]
-        if isinstance(part, FrameGuard):
-            times[plan.layer.name] = np.arange(plan.format.beats)
-        elif part is None:
-            times[plan.layer.name] = sources[0]
-        else:
-            times[plan.layer.name] = _through(part, _joined(plan, sources))
-    return times
+QUEUE = 2                     # cycles a beat takes through a queue of two beats or more
 
 
-def latency(top: StreamTop) -> int:
-    """Return the cycles from an image's first pixel taken to its last result offered, from idle."""
-    times = departures(top)[top.plan.layers[-1].layer.name]
-    gathered = top.plan.layers[-1].format.folds > 1
-    return int(times[-1]) + gathered
+def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Array:
+    """Return the time at which each beat of the first image leaves a layer, (beats,) int64.
+
+    Parameters: plan and component of the layer; the same times of its sources.
+    """
+    if isinstance(part, FrameGuard):
+        return np.arange(plan.format.beats)
+    return sources[0] if part is None else _through(part, _joined(plan, sources))
 
 
-def interval(top: StreamTop) -> int:
-    """Return the cycles from one image to the next, when they follow each other without a gap."""
-    return max(_interval(part) for part in top.parts.values() if part is not None)
+def queue_depths(fewest: tuple[int, ...], sources: list[Int64Array], interval: int) -> tuple[int, ...]:
+    """Return the depth of the queue each branch before a join needs for the stream never to be held up.
+
+    Parameters: fewest, beats without which the join would wait for ever; sources, times at which the first
+    image's beats come from each branch; interval, cycles from image to image up to here.
+    """
+    images = 3
+    arrivals = [np.concatenate([times + n * interval for n in range(images)]) for times in sources]
+    depths = [0] * len(sources)
+    for _ in range(2):                                  # a queue delays its branch, and so the join
+        late = [times + (QUEUE if depth else 0) for times, depth in zip(arrivals, depths, strict=True)]
+        joined = np.maximum.reduce(late)
+        waiting = [np.searchsorted(times, joined, side="right") - np.arange(joined.size)
+                   for times in arrivals]
+        depths = [0 if w.max() <= 1 and least == 0 else max(least, int(w.max()) + 1)
+                  for w, least in zip(waiting, fewest, strict=True)]
+    return tuple(depths)
 
 
 def part_interval(part: Any) -> int:
-    """Return the cycles an image takes in one layer."""
-    return _interval(part)
+    """Return the cycles an image takes in one layer, 0 in one that is only wiring."""
+    if isinstance(part, Chain):
+        return max(part_interval(one) for one in part.parts.values())
+    if isinstance(part, Linear):
+        return max(part.interval, *(part_interval(one) for one in part.front.values()))
+    return 0 if part is None else int(getattr(part, "interval", 1))
 
 
 def part_latency(part: Any) -> int:
@@ -57,23 +64,15 @@ def part_latency(part: Any) -> int:
     if isinstance(part, Chain):
         return sum(part_latency(one) for one in part.parts.values())
     if isinstance(part, Linear):
-        return part.latency + sum(part_latency(one) for one in part.front.values())
+        return int(part.latency) + sum(part_latency(one) for one in part.front.values())
     return int(part.latency)
-
-
-def _interval(part: Any) -> int:
-    if isinstance(part, Chain):
-        return max(_interval(one) for one in part.parts.values())
-    if isinstance(part, Linear):
-        return max(part.interval, *(_interval(one) for one in part.front.values()))
-    return int(getattr(part, "interval", 1))
 
 
 def _joined(plan: LayerPlan, sources: list[Int64Array]) -> Int64Array:
     """Beats wait for each other; a queue takes two cycles (one if it holds but one beat)."""
     if not plan.fifos:
         return sources[0]
-    late = [time + min(depth, 2) for time, depth in zip(sources, plan.fifos, strict=True)]
+    late = [time + min(depth, QUEUE) for time, depth in zip(sources, plan.fifos, strict=True)]
     return np.maximum.reduce(late)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.layers import ArgMax, Input
+from hwgen.layers import ArgMax, Input, Int64Array
 from hwgen.ranges import Range
+from hwgen.stream import timing
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.build import GraphMaker, build_layer
 from hwgen.stream.control import Fork
@@ -37,23 +39,40 @@ class StreamTop(wiring.Component):
     frame_error : Out
         Sticky: a ``tlast`` came in the wrong place.
 
-    Attributes: output, BeatFormat of the results (class first, if there is one); parts, component of each
-    layer by name (None for a layer that is only wiring).
+    Attributes
+    ----------
+    output : BeatFormat
+        Of the results (class first, if there is one).
+    parts : dict
+        Component of each layer by name; None for a layer that is only wiring.
+    plan : Plan
+        As given, with the depths of all FIFOs.
+    interval : int
+        Cycles from one image to the next when they follow each other without a gap.
+    latency : int
+        Cycles from an image's first pixel taken to its last result offered, from idle, without stalls.
     """
 
     def __init__(self, *, plan: Plan, make_graph: GraphMaker) -> None:
-        self.plan = plan
         network = plan.network
         self.parts: dict[str, Any] = {}
-        for layer_plan in plan.layers:
-            layer = layer_plan.layer
-            if isinstance(layer, Input):
-                self.parts[layer.name] = FrameGuard(format=layer_plan.format)
-            elif layer_plan.form == "wire":
-                self.parts[layer.name] = None
-            else:
-                self.parts[layer.name] = build_layer(layer_plan, plan, make_graph)
+        self.interval = 0
+        times: dict[str, Int64Array] = {}
+        layers = []
+        for one in plan.layers:
+            name = one.layer.name
+            part = (FrameGuard(format=one.format) if isinstance(one.layer, Input)
+                    else None if one.form == "wire" else build_layer(one, plan, make_graph))
+            sources = [times[source] for source in one.layer.inputs]
+            if one.fifos and plan.options.fifo_slack is None:
+                one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
+            times[name] = timing.departures(one, part, sources)
+            self.interval = max(self.interval, timing.part_interval(part))
+            self.parts[name] = part
+            layers.append(one)
+        self.plan = plan = replace(plan, layers=tuple(layers))
         last = plan.layers[-1]
+        self.latency = int(times[last.layer.name][-1]) + (last.format.folds > 1)
         if isinstance(last.layer, ArgMax):
             tensor = network.tensors[last.layer.source]
             scores = BeatFormat.of(tensor, plan.ranges[last.layer.source])
