@@ -25,8 +25,6 @@ from hwgen.compress.modelfile import InputScaling, as_input
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress
 
-THREADS = 2                # sums in another order give other last bits, so their number is fixed
-
 
 def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None = None,
           device: str = "auto", progress: Progress | None = None) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None 
         raise HwgenError(f"{name} takes {_shape(recipe.shape)} images of 10 classes, "
                          f"{data} has {_shape(images.shape)} of {len(images.class_names)}")
     scaling = InputScaling(recipe.scale, images.mean, images.std)
-    with _threads(THREADS), torch.random.fork_rng(devices=[]):
+    with _threads(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = recipe.build().to(place)
         passes = epochs or recipe.epochs
@@ -107,7 +105,8 @@ def _fit(module: nn.Module, recipe: zoo.Recipe, images: datasets.Dataset, scalin
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * _one_cycle(done / steps)
             batch = augment(x[chosen.to(device)], recipe, random)
-            loss = F.cross_entropy(module(batch), y[chosen.to(device)])
+            loss = F.cross_entropy(module(batch), y[chosen.to(device)],
+                                   label_smoothing=recipe.smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

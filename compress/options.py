@@ -28,7 +28,7 @@ class DyadicChoice:
     Parameters: levels; scale of convolutions; dense, scale of dense layers; digits of a scale, None for auto.
     """
 
-    set_name: str = "P7"
+    set_name: str = "Q8"
     scale: Scale = Scale.FILTER
     dense: Scale = Scale.LAYER
     digits: int | None = None

@@ -35,7 +35,7 @@ from hwgen.sim import golden
 
 STATISTICS_IMAGES = 1000   # of the calibration images, for formats and mean images
 SCORE_IMAGES = 5000        # of the calibration images, for comparing candidates
-TOLERANCE = 0.0005         # accuracy (a share) that fewer scale digits may cost: noise of the measurement
+TOLERANCE = 0.001          # accuracy (a share) that fewer scale digits may cost: noise of the measurement
 SHARED_DIGITS = 4000       # a layer with more digits is reported unshared: it is not built as one adder graph
 
 

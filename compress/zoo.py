@@ -28,7 +28,11 @@ class Recipe:
     scale : float
         Real value of one code of the raw image; a power of two, so that the raw pixel is the code.
     epochs, batch, rate, decay : training: passes, images a step, highest learning rate, weight decay.
+    smoothing : float
+        Part of the label spread over all classes.
     turn, zoom, shift : augmentation: degrees, factor and pixels, each way at most; 0 is none.
+    threads : int
+        Of torch. Sums in another order have other last bits, so it is fixed; small steps are faster with one.
     """
 
     build: Callable[[], nn.Module]
@@ -38,9 +42,11 @@ class Recipe:
     batch: int
     rate: float
     decay: float
+    smoothing: float
     turn: float
     zoom: float
     shift: float
+    threads: int
 
 
 def digits_net() -> nn.Module:
@@ -62,9 +68,9 @@ def lenet5() -> nn.Module:
 
 ZOO: dict[str, Recipe] = {
     "digits": Recipe(digits_net, (1, 8, 8), 1 / 16, epochs=40, batch=32, rate=0.01, decay=1e-3,
-                     turn=8, zoom=0.08, shift=0.6),
+                     smoothing=0.05, turn=8, zoom=0.08, shift=0.6, threads=1),
     "lenet5": Recipe(lenet5, (1, 28, 28), 1 / 256, epochs=14, batch=128, rate=0.004, decay=5e-4,
-                     turn=10, zoom=0.1, shift=2.0),
+                     smoothing=0.0, turn=10, zoom=0.1, shift=2.0, threads=2),
 }
 
 
