@@ -86,7 +86,7 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             rows, columns = axes(layer, source.height, source.width)
             padded = any(layer.padding)
             window = Window(format=source, rows=rows, columns=columns,
-                            fill=min(source.lo) if padded else 0)
+                            fill=source.lo if padded else None)
             maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
             parts |= {"window": window, "maximum": maximum}
         case Requantise():

@@ -9,8 +9,8 @@ and the top of the next. Pixels then walk over a raster of ``rows`` x ``columns`
     ...      pixels      padding           bottom right). A window leaves when that place is one of the rows
     row H    padding     padding           first, first + stride, ..., last, and likewise for the column.
 
-After a reset the padding rows are walked once before the first image, so that nothing that an interrupted
-image left in the line memory can be seen.
+After a reset the padding behind the last row is walked once before the first image, then the padding rows,
+so that neither what an interrupted image left in the line memory can be seen nor what was there at power-up.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ class Axis:
         if self.stride == 1:
             return inside
         start = -self.first % self.stride
-        phase = Signal(range(self.stride), name=f"{name}_phase", init=(start + self.size) % self.stride
-                       if place.init else start)
+        phase = Signal(range(self.stride), name=f"{name}_phase", init=(start + place.init) % self.stride)
         with m.If(step):
             m.d.sync += phase.eq(Mux(place == self.places - 1, start,
                                      Mux(phase == self.stride - 1, 0, phase + 1)))
@@ -87,14 +86,14 @@ class Axis:
 class Lines(wiring.Component):
     """One word a column, for the rows above: the word of the next column is read while this one is written.
 
-    Parameters: bits of a word; columns.
-    Members: column, step: ``data`` is written to ``column`` and the next column is read; prime: column 0 is
-    read; above, the word read, valid until the next step.
+    Parameters: bits of a word; columns; first, the column of the first step.
+    Members: column, step: ``data`` is written to ``column`` and the next column is read; prime: the first
+    column is read; above, the word read, valid until the next step.
     Resources: one memory of columns x bits, one write and one read port.
     """
 
-    def __init__(self, *, bits: int, columns: int) -> None:
-        self.bits, self.columns = bits, columns
+    def __init__(self, *, bits: int, columns: int, first: int = 0) -> None:
+        self.bits, self.columns, self.first = bits, columns, first
         super().__init__({"column": In(range(columns)), "step": In(1), "prime": In(1), "data": In(bits),
                           "above": Out(bits)})
 
@@ -106,7 +105,7 @@ class Lines(wiring.Component):
         following = Signal(range(self.columns), name="following")
         m.d.comb += [
             following.eq(Mux(self.column == self.columns - 1, 0, self.column + 1)),
-            read.en.eq(self.step | self.prime), read.addr.eq(Mux(self.prime, 0, following)),
+            read.en.eq(self.step | self.prime), read.addr.eq(Mux(self.prime, self.first, following)),
             write.en.eq(self.step), write.addr.eq(self.column), write.data.eq(self.data),
             self.above.eq(read.data),
         ]
@@ -122,8 +121,8 @@ class Window(wiring.Component):
         Of the pixels; one fold.
     rows, columns : Axis
         The window's walk down and across.
-    fill : int
-        Code of the padding: 0, or the lowest code where a maximum follows.
+    fill : tuple of int or None
+        Code of the padding, lane by lane: the lowest codes where a maximum follows. None: 0.
 
     Members
     -------
@@ -136,16 +135,18 @@ class Window(wiring.Component):
 
     latency = 1
 
-    def __init__(self, *, format: BeatFormat, rows: Axis, columns: Axis, fill: int = 0) -> None:
+    def __init__(self, *, format: BeatFormat, rows: Axis, columns: Axis,
+                 fill: tuple[int, ...] | None = None) -> None:
         if format.folds != 1:
             raise ValueError(f"A window needs whole pixels, not {format.folds} folds")
         for axis in (rows, columns):
             if axis.before > axis.reach:
                 raise ValueError(f"Padding must be at most the window's reach of {axis.reach}, not {axis.before}")
-        self.format, self.rows, self.columns, self.fill = format, rows, columns, fill
+        self.format, self.rows, self.columns = format, rows, columns
+        self.fill = fill = (0,) * format.lanes if fill is None else fill
         self.taps = rows.kernel * columns.kernel
-        self.tap_lo = tuple(min(lo, fill) for lo in format.lo) * self.taps
-        self.tap_hi = tuple(max(hi, fill) for hi in format.hi) * self.taps
+        self.tap_lo = tuple(map(min, format.lo, fill)) * self.taps
+        self.tap_hi = tuple(map(max, format.hi, fill)) * self.taps
         self.layout = packed(self.tap_lo, self.tap_hi)
         self.interval = rows.places * columns.places
         super().__init__({"i": In(format.signature), "o": Out(stream.Signature(self.layout))})
@@ -154,9 +155,10 @@ class Window(wiring.Component):
         m = Module()
         rows, columns = self.rows, self.columns
         pixel = packed(self.tap_lo[:self.format.lanes], self.tap_hi[:self.format.lanes])
-        row = Signal(range(rows.places), name="row", init=rows.size if rows.zeros else 0)
-        column = Signal(range(columns.places), name="column")
-        started = Signal(name="started", init=not rows.zeros)       # the first walk over padding is done
+        # The first walk begins behind the last row's last pixel.
+        column = Signal(range(columns.places), name="column", init=columns.size % columns.places)
+        row = Signal(range(rows.places), name="row", init=(rows.size - bool(columns.zeros)) % rows.places)
+        started = Signal(name="started", init=not (rows.zeros or columns.zeros))     # that walk is done
         primed = Signal(name="primed")                              # the line memory's output is valid
         step = Signal(name="step")
         real = Signal(name="real")                                  # this place is a pixel of the image
@@ -177,7 +179,7 @@ class Window(wiring.Component):
 
         fresh = Signal(pixel, name="pixel")
         for n, lane in enumerate(self.format.values(self.i.payload)):
-            m.d.comb += fresh[f"c{n}"].eq(Mux(real, lane, self.fill))
+            m.d.comb += fresh[f"c{n}"].eq(Mux(real, lane, self.fill[n]))
         stack = self._line_memory(m, platform, fresh, column, step, ~primed)
         taps = self._taps(m, pixel, stack, step)
         m.d.comb += self.o.payload.eq(Cat(*taps))
@@ -207,7 +209,7 @@ class Window(wiring.Component):
             return stack
         # One word a column holds the rows above. The word of the next column is read while this one is
         # written: the two addresses never meet, and synthesis can see that.
-        lines = Lines(bits=depth * bits, columns=self.columns.places)
+        lines = Lines(bits=depth * bits, columns=self.columns.places, first=column.init)
         add(m, platform, "lines", lines)
         m.d.comb += [
             lines.column.eq(column), lines.step.eq(step), lines.prime.eq(prime),
@@ -218,7 +220,7 @@ class Window(wiring.Component):
     def _taps(self, m: Module, pixel: data.StructLayout, stack: list[Value], step: Signal) -> list[Value]:
         """Return the taps in the order (row, column), a whole pixel each."""
         rows, columns = self.rows, self.columns
-        blank = pixel.const({field: self.fill for field in pixel.members}).as_value().value
+        blank = pixel.const({f"c{n}": code for n, code in enumerate(self.fill)}).as_value().value
         taps = []
         for r in range(rows.kernel):
             source = stack[(rows.kernel - 1 - r) * rows.dilation]
