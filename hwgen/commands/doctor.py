@@ -90,7 +90,7 @@ def doctor() -> None:
             missing.append(need.name)
         state = need.version or ("MISSING" if need.essential else "not found")
         table.add_row(need.name, state, need.verbs, need.remedy if absent else "")
-    console = Console(width=None if sys.stdout.isatty() else 110, markup=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, highlight=False)
     console.print(table)
     if missing:
         typer.echo(f"hwgen: missing: {', '.join(missing)}", err=True)
