@@ -1,5 +1,5 @@
-// Yosys mapping rules: an adder or a subtraction becomes one ALU cell, hence one carry chain, before Yosys
-// looks for chains of additions that it would join into carry-save logic.
+// Yosys mapping rules: an adder or a subtraction becomes one ALU cell, hence one carry chain,
+// before Yosys looks for chains of additions that it would join into carry-save logic.
 
 (* techmap_celltype = "$add $sub" *)
 module hwgen_adder (A, B, Y);

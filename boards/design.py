@@ -1,4 +1,5 @@
-"""The folder that `hwgen rtl` writes, as synthesis sees it: Verilog text, names of its ports, digest."""
+"""The folder that `hwgen rtl` writes, as synthesis sees it: Verilog text, names of its ports,
+digest."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def read_design(directory: Path) -> Design:
         raise HwgenError(f"{directory}: a folder that `hwgen rtl` wrote is needed, there is none")
     ports = read_json(directory / "ports.json")
     if not isinstance(ports, dict):
-        raise HwgenError(f"{directory / 'ports.json'}: an object is needed, not {type(ports).__name__}")
+        came = type(ports).__name__
+        raise HwgenError(f"{directory / 'ports.json'}: an object is needed, not {came}")
     names = {}
     for key in ("top", "clock", "reset", "digest"):
         value = ports.get(key)

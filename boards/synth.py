@@ -4,8 +4,8 @@
                                                      │
                              wrapper (boards/wrapper.py) ──► nextpnr ──► Fmax
 
-The netlist that is counted is the very one that is placed: the wrapper is mapped around it, and its own
-cells are in none of the counts.
+The netlist that is counted is the very one that is placed: the wrapper is mapped around it, and its
+own cells are in none of the counts.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def synthesise(
     Parameters
     ----------
     directory : Path
-        Holds top.v and ports.json. Netlists and logs are kept in its folder ``synth-TARGET``; those of a
-        run that failed are in ``synth-TARGET.partial``, and nothing else has changed then.
+        Holds top.v and ports.json. Netlists and logs are kept in its folder ``synth-TARGET``; those
+        of a run that failed are in ``synth-TARGET.partial``, and nothing else has changed then.
     target : str
         A name of ``hwgen.boards.targets``.
     pnr : bool
-        Place and route as well, behind the registers of a wrapper, so that pins do not matter. A target
-        without place and route is only synthesised.
+        Place and route as well, behind the registers of a wrapper, so that pins do not matter. A
+        target without place and route is only synthesised.
     liberty : Path, optional
         Cell library of the target ``gates``: the area is then in its units, in ``area``.
     seed : int
@@ -60,11 +60,13 @@ def synthesise(
     progress : callable, optional
         Called as ``progress(step, done, total)``.
 
-    Returns: what synth.json holds: digest, target, lut (positions, see ``hwgen.boards.targets``; None for
-    gates), ff, carry, bram, dsp (all of the design without wrapper), mul_cells ($mul, $div, $mod, $pow,
-    $macc right after reading, before anything could remove one), fmax_mhz (None unless placed), seconds,
-    tools; and device, seed, area, gates, cells, and placed (nextpnr's use of the device, wrapper included).
-    Raises: HwgenError if an input or a tool is missing, or if the design needs more than the device has.
+    Returns: what synth.json holds: digest, target, lut (positions, see ``hwgen.boards.targets``;
+    None for gates), ff, carry, bram, dsp (all of the design without wrapper), mul_cells ($mul,
+    $div, $mod, $pow, $macc right after reading, before anything could remove one), fmax_mhz (None
+    unless placed), seconds, tools; and device, seed, area, gates, cells, and placed (nextpnr's use
+    of the device, wrapper included).
+    Raises: HwgenError if an input or a tool is missing, or if the design needs more than the device
+    has.
     """
     start = time.monotonic()
     directory = Path(directory)
@@ -147,7 +149,8 @@ def _synthesise(
     script = [
         "read_verilog top.v",
         f"hierarchy -check -top {design.top}",
-        # Without its own optimisation: that would turn a multiplication by a power of two into wires.
+        # Without its own optimisation: that would turn a multiplication by a power of two into
+        # wires.
         "proc -noopt",
         f"tee -q -o read.json stat -json -top {design.top}",
         *(line.format(top=design.top) for line in target.synth),
@@ -252,7 +255,8 @@ def _wrap(design: Design, target: Target, work: Path) -> None:
 def _pin_names(wrapper: Wrapper) -> list[str]:
     """Pins of the wrapper, the clock first."""
     names = ["clk", "rst"]
-    for word, count in (("shift_in", len(wrapper.in_chains)), ("shift_out", len(wrapper.out_chains))):
+    chains = {"shift_in": len(wrapper.in_chains), "shift_out": len(wrapper.out_chains)}
+    for word, count in chains.items():
         names += [word] if count == 1 else [f"{word}[{n}]" for n in range(count)]
     return names
 
@@ -293,7 +297,7 @@ def _product(target: Target) -> list[str]:
 
 
 def _overfull(target: Target, log: Path) -> str | None:
-    """What nextpnr's log says of a device that is too small, as one line; None if it says nothing."""
+    """What nextpnr's log says of a device that is too small, as one line; None if nothing."""
     text = log.read_text(encoding="utf-8") if log.is_file() else ""
     for name, used, available in re.findall(r"(\w+):\s+(\d+)\s*/\s*(\d+)\s+\d+%", text):
         if int(used) > int(available):

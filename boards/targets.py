@@ -1,15 +1,16 @@
-"""The one table of synthesis targets: what Yosys and nextpnr are told, what is counted, what there is.
+"""The one table of synthesis targets: what the tools are told, what is counted, what there is.
 
-LUT positions, the measure of size used everywhere, are what a mapped netlist takes of a chip's LUTs:
+LUT positions, the measure of size used everywhere, are what a mapped netlist takes of a chip's
+LUTs:
 
-* ECP5: LUT4 + 2 x CCU2C + 6 x TRELLIS_DPR16X4. A carry cell is two LUTs in carry mode; a 16x4 distributed
-  memory is four LUTs of storage and two that become its write port.
+* ECP5: LUT4 + 2 x CCU2C + 6 x TRELLIS_DPR16X4. A carry cell is two LUTs in carry mode; a 16x4
+  distributed memory is four LUTs of storage and two that become its write port.
 * iCE40: SB_LUT4 (the carry lies beside the LUT).
 * Gowin: LUT1..LUT4 + ALU + 4 x RAM16SDP4. An ALU is a LUT in carry mode.
 * 7 series: LUT1..LUT6 + INV (CARRY4 lies beside the LUTs).
 
-They are counted in the netlist that synthesis makes; place and route may add a few (a carry chain of the
-ECP5 takes up to four more to feed it and to lead its end out).
+They are counted in the netlist that synthesis makes; place and route may add a few (a carry chain
+of the ECP5 takes up to four more to feed it and to lead its end out).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from fnmatch import fnmatchcase
 
 from hwgen.errors import HwgenError
 
-# Adders become ALU cells before Yosys would join chains of them into carry-save trees, which take more
-# LUTs on a chip that has carry chains: measured 5 % less on ECP5, 6 % less on Gowin, equal on iCE40.
+# Adders become ALU cells before Yosys would join chains of them into carry-save trees, which take
+# more LUTs on a chip that has carry chains: measured 5 % less on ECP5, 6 % less on Gowin, equal on
+# iCE40.
 ADDERS = (
     "flatten", "opt", "wreduce", "peepopt", "opt_clean",
     "techmap -map adder_map.v t:$add t:$sub",
@@ -43,7 +45,8 @@ class Sizes:
 class Family:
     """Cells of one kind of chip: pattern of the cell's type -> how many it counts for.
 
-    ``bram`` counts blocks: of 18 kbit on ECP5, Gowin and 7 series (a RAMB36 is two), 4 kbit on iCE40.
+    ``bram`` counts blocks: of 18 kbit on ECP5, Gowin and 7 series (a RAMB36 is two), 4 kbit on
+    iCE40.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Family:
     dsp: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, kind: str, cells: Mapping[str, int]) -> int:
-        """Return how many of ``kind`` (lut, ff, carry, bram, dsp) a netlist with these cells takes."""
+        """Return how many of ``kind`` (lut, ff, carry, bram, dsp) these cells take."""
         weights: Mapping[str, int] = getattr(self, kind)
         return sum(
             number * weight
@@ -75,8 +78,8 @@ class Target:
     family : Family
         How its cells are counted.
     synth : tuple of str
-        Yosys commands after ``read_verilog; hierarchy; proc``; ``{top}`` is the module's name. Nothing in
-        them forbids DSP blocks: that none is used is to be seen, not to be enforced.
+        Yosys commands after ``read_verilog; hierarchy; proc``; ``{top}`` is the module's name.
+        Nothing in them forbids DSP blocks: that none is used is to be seen, not to be enforced.
     nextpnr : str or None
         Family of ``hwgen.tools.nextpnr``; None: synthesis only.
     place : tuple of str
@@ -173,8 +176,9 @@ TARGETS = {
             "gw1n-9", "Gowin GW1NR-9C, QN88P, C6/I5", GOWIN,
             (*ADDERS, *AREA, "synth_gowin -top {top} -family gw1n -noiopads"), "gowin",
             ("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C", "--freq", "100"),
-            pins=tuple(str(pin) for pin in (52, 25, 26, 27, 28, 29, 30, 33, 34, 40, 35, 41, 42, 51, 53,
-                                            54, 55, 56, 57, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77)),
+            pins=("52", "25", "26", "27", "28", "29", "30", "33", "34", "40", "35", "41", "42",
+                  "51", "53", "54", "55", "56", "57", "68", "69", "70", "71", "72", "73", "74",
+                  "75", "76", "77"),
             resources=GOWIN_NAMES, sizes=Sizes(lut=8640, ff=6480, bram=26, dsp=20),
         ),
         Target(

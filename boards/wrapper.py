@@ -1,7 +1,7 @@
 """A shell with few pins around a design, for place and route out of context.
 
-Every input bit of the design comes from a flip-flop of a shift register, every output bit goes into a
-flip-flop, and those are folded into signature registers::
+Every input bit of the design comes from a flip-flop of a shift register, every output bit goes into
+a flip-flop, and those are folded into signature registers::
 
     shift_in ──► FF ──► FF ──► ... ──► FF          inputs of the design, bit 0 first
                   │      │              │
@@ -12,8 +12,8 @@ flip-flop, and those are folded into signature registers::
                   │      │              │
           0 ──► xor,FF► xor,FF ► ... ► xor,FF ──► shift_out
 
-So the design sees inputs that are free, none of its outputs is unused, all paths through it lie between
-registers, and a chip with twenty free pins is enough. Chains are cut: one pin a chain.
+So the design sees inputs that are free, none of its outputs is unused, all paths through it lie
+between registers, and a chip with twenty free pins is enough. Chains are cut: one pin a chain.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def chains_of(bits: int) -> list[int]:
     return [(bits + n) // count for n in range(count)][::-1]
 
 
-class Wrapper(wiring.Component):
+class Wrapper(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
     """Registers and shift registers around an instance of a design.
 
     Parameters
@@ -61,11 +61,14 @@ class Wrapper(wiring.Component):
     shift_in : In(one bit a chain of inputs)
     shift_out : Out(one bit a chain of outputs)
 
-    Latency: input bit n of a chain is at the design n + 1 cycles after it was at ``shift_in``; an output
-    bit n of a chain of N is at ``shift_out`` N + 1 - n cycles later, xored with the others on the way.
+    Latency: input bit n of a chain is at the design n + 1 cycles after it was at ``shift_in``; an
+    output bit n of a chain of N is at ``shift_out`` N + 1 - n cycles later, xored with the others
+    on the way.
     """
 
-    def __init__(self, *, top: str, ports: Sequence[Port], clock: str | None, reset: str | None) -> None:
+    def __init__(
+        self, *, top: str, ports: Sequence[Port], clock: str | None, reset: str | None
+    ) -> None:
         self.top, self.ports, self.clock, self.reset = top, tuple(ports), clock, reset
         self.in_chains = chains_of(sum(port.width for port in ports if not port.output))
         self.out_chains = chains_of(sum(port.width for port in ports if port.output))
