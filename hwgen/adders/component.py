@@ -132,9 +132,13 @@ class _Words:
 
     def add(self, name: str, stage: int, value: Value, bounds: tuple[int, int]) -> int:
         """Add a word of the given range; return its number."""
-        word = Signal(_shape(*bounds), name=name)
+        shape = _shape(*bounds)
+        # The whole result gets the name; the top bits that its range does not need are cut off
+        # where it is read, so that no nameless wires appear for them.
+        word = Signal(value.shape() if len(value) > shape.width else shape, name=name)
         self._m.d.comb += word.eq(value)
-        self._keep(name, stage, word, False)
+        used = word[:shape.width]
+        self._keep(name, stage, used.as_signed() if shape.signed else used, False)
         return len(self._made) - 1
 
     def at(self, word: int, stage: int) -> Value:

@@ -114,7 +114,7 @@ def test_more_steps_are_no_worse():
 
 def test_objective_bits():
     saved = []
-    for name in ("trained", "uniform", "16 bit", "sparse"):
+    for name in ("uniform", "sparse", "dyadic"):
         ports = {"input_lo": 0, "input_hi": 255, "steps": 3}
         few = build(helpers.family(name), **ports)
         narrow = build(helpers.family(name), objective=Objective.BITS, **ports)
