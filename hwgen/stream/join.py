@@ -10,24 +10,38 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.control import pipeline
+from hwgen.stream.control import SkidBuffer, pipeline
+from hwgen.verilog import add
+
+
+def queue_latency(depth: int) -> int:
+    """Return the cycles a beat takes through an empty queue: 0 if there is none, 1 in registers, else 2."""
+    return min(depth, 1) + (depth > 2)
 
 
 class Fifo(wiring.Component):
     """A queue of exactly ``depth`` beats.
 
-    Latency: 2 cycles (1 for a depth of 1). Throughput: 1 beat a cycle from a depth of 2 on.
+    Latency: 2 cycles (1 for a depth of 1 or 2). Throughput: 1 beat a cycle from a depth of 2 on.
     """
 
     def __init__(self, *, shape: ShapeLike, depth: int) -> None:
         if depth < 1:
             raise ValueError(f"A FIFO needs a depth of at least 1, not {depth}")
         self.shape, self.depth = shape, depth
-        self.latency = 1 if depth == 1 else 2
+        self.latency = queue_latency(depth)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        if self.depth == 2:
+            # A memory of one word and its output register would take a beat every second cycle only.
+            skid = SkidBuffer(shape=self.shape)
+            add(m, platform, "registers", skid)
+            m.d.comb += [skid.i.valid.eq(self.i.valid), skid.i.payload.eq(self.i.payload),
+                         self.i.ready.eq(skid.i.ready), self.o.valid.eq(skid.o.valid),
+                         self.o.payload.eq(skid.o.payload), skid.o.ready.eq(self.o.ready)]
+            return m
         bits = Shape.cast(self.shape).width
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=bits, depth=self.depth)
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),

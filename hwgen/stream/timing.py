@@ -14,11 +14,10 @@ from hwgen.layers import Int64Array
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.frame import FrameGuard
 from hwgen.stream.gather import Gather
+from hwgen.stream.join import queue_latency
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan
 from hwgen.stream.window import Window
-
-QUEUE = 2                     # cycles a beat takes through a queue of two beats or more
 
 
 def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Array:
@@ -41,7 +40,7 @@ def queue_depths(fewest: tuple[int, ...], sources: list[Int64Array], interval: i
     arrivals = [np.concatenate([times + n * interval for n in range(images)]) for times in sources]
     depths = [0] * len(sources)
     for _ in range(2):                                  # a queue delays its branch, and so the join
-        late = [times + (QUEUE if depth else 0) for times, depth in zip(arrivals, depths, strict=True)]
+        late = [times + queue_latency(depth) for times, depth in zip(arrivals, depths, strict=True)]
         joined = np.maximum.reduce(late)
         waiting = [np.searchsorted(times, joined, side="right") - np.arange(joined.size)
                    for times in arrivals]
@@ -69,10 +68,10 @@ def part_latency(part: Any) -> int:
 
 
 def _joined(plan: LayerPlan, sources: list[Int64Array]) -> Int64Array:
-    """Beats wait for each other; a queue takes two cycles (one if it holds but one beat)."""
+    """Beats wait for each other, behind their queues."""
     if not plan.fifos:
         return sources[0]
-    late = [time + min(depth, QUEUE) for time, depth in zip(sources, plan.fifos, strict=True)]
+    late = [time + queue_latency(depth) for time, depth in zip(sources, plan.fifos, strict=True)]
     return np.maximum.reduce(late)
 
 
