@@ -103,6 +103,6 @@ def failure(result: dict[str, Any]) -> str | None:
             f"layer {first['layer']}{port} differs: {place}: expected {first['expected']}, "
             f"got {first['got']}" + (f"; and {more:,} more" if more else "")
         )
-    problems = result["problems"]
+    problems: list[str] = result["problems"]
     more = len(problems) - 1
     return problems[0] + (f"; and {more} more, see verify.json" if more else "")
