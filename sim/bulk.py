@@ -69,7 +69,6 @@ def every_image(
             (("bulk", "done"),),
             ("clk", "rst"),
             {"IN_BITS": 8 * ports.input.bytes, "OUT_BITS": 8 * ports.output.bytes},
-            fast=True,
         ),
         simulator,
         cache,
