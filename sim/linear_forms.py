@@ -71,6 +71,8 @@ class Form:
         Cycles from the inputs to this word; None for a constant.
     name : str
         For messages.
+    bits : int
+        Low bits of the word that are those of the sum; nothing is known of the others.
 
     Attributes: zeros, the number of low bits that are always 0; top, the index of the sign bit, or
     of the first bit above a word that is never negative.
@@ -83,6 +85,7 @@ class Form:
     hi: int
     delay: int | None
     name: str
+    bits: int = 64
     zeros: int = field(init=False)
     top: int = field(init=False)
 
@@ -124,8 +127,9 @@ class Box:
         alive = np.array([i] if lo < hi else [], np.int64)
         return Form(alive, np.ones(alive.size, np.int64), 0 if lo < hi else lo, lo, hi, 0, name)
 
-    def combine(self, terms: Sequence[Term], constant: int, delay: int | None, name: str) -> Form:
-        """Return the sum of terms and a constant.
+    def combine(self, terms: Sequence[Term], constant: int, delay: int | None, name: str,
+                bits: int = 64) -> Form:
+        """Return the sum of terms and a constant, in the low ``bits`` of a word.
 
         Raises: NotLinear if a value could reach 2**61.
         """
@@ -148,7 +152,7 @@ class Box:
             used = coefficient != 0
             index, coefficient = index[used], coefficient[used]
         lo, hi = self._range(index, coefficient, constant, name)
-        return Form(index, coefficient, constant, lo, hi, delay if index.size else None, name)
+        return Form(index, coefficient, constant, lo, hi, delay if index.size else None, name, bits)
 
     def floor(self, form: Form, k: int) -> Form:
         """Return floor(form / 2**k), for what bits k and up of a word hold.
@@ -245,6 +249,8 @@ def _known(bit: Trace, forms: Sequence[Form | NotLinear | None]) -> tuple[Trace,
     if isinstance(form, NotLinear):
         raise NotLinear(str(form), named=True)
     assert form is not None, "words are taken in order"
+    if bit.bit >= form.bits:
+        raise NotLinear(f"of {form.name} only {form.bits} bits are right")
     if form.delay is None or not form.index.size:
         return Trace(CONSTANT, form.constant >> bit.bit & 1, 0), None
     if bit.bit < form.zeros or (form.lo >= 0 and bit.bit >= form.top):

@@ -24,6 +24,7 @@ from hwgen.tools import run_yosys
 
 ZERO, ONE, UNKNOWN = 0, 1, -1
 CONSTANTS = {"0": ZERO, "1": ONE, "x": UNKNOWN, "z": UNKNOWN}
+REGISTERS = ("$dff", "$dffe", "$sdff", "$sdffe", "$sdffce")
 SOURCE, RESULT = "design.v", "netlist.json"
 SCRIPT = f"""
 read_verilog {SOURCE}
@@ -121,7 +122,8 @@ class Module:
     @cached_property
     def _names(self) -> Mapping[int, str]:
         names: dict[int, str] = {}
-        for wire, bits in sorted(self.wires.items(), key=lambda item: ("$" in item[0], item[0])):
+        for wire, bits in sorted(self.wires.items(), key=lambda item: (
+                "$" in item[0] or item[0].startswith("_"), item[0])):
             for index, bit in enumerate(bits):
                 if bit > ONE:
                     names.setdefault(bit, wire if len(bits) == 1 else f"{wire}[{index}]")
@@ -132,14 +134,28 @@ class Module:
         constants = {ZERO: "constant 0", ONE: "constant 1", UNKNOWN: "undefined value"}
         return constants.get(bit) or self._names.get(bit, f"net {bit}")
 
+    @cached_property
+    def _copies(self) -> Mapping[int, int]:
+        """For each bit that a register or multiplexer takes in, a bit that it puts out."""
+        copies: dict[int, int] = {}
+        for cell in self.cells.values():
+            if cell.kind == "$mux" or cell.kind in REGISTERS:
+                (outputs,) = cell.outputs.values()
+                for port in ("A", "B", "D"):
+                    copies |= dict(zip(cell.inputs.get(port, ()), outputs, strict=False))
+        return copies
+
     def label(self, cell: Cell) -> str:
-        """Return a cell's kind and the wire it drives, for messages: ``$add add_3``."""
-        for bits in cell.outputs.values():
-            for wire, wired in self.wires.items():
-                if wired == bits and "$" not in wire:
-                    return f"{cell.kind} {wire}"
-            if bits:
-                return f"{cell.kind} {self.name_of(bits[0])}"
+        """Return a cell's kind and the wire it drives, for messages: ``$add add_3``.
+
+        If that wire has no name, the register behind it may have one.
+        """
+        bit = next((bits[0] for bits in cell.outputs.values() if bits), UNKNOWN)
+        for _ in range(4):
+            name = self.name_of(bit)
+            if "$" not in name and not name.startswith(("_", "net ")):
+                return f"{cell.kind} {name.removesuffix('[0]')}"
+            bit = self._copies.get(bit, bit)
         return f"{cell.kind} {cell.name}"
 
     def word(self, name: str) -> Bits:

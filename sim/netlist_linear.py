@@ -86,9 +86,15 @@ def words(tracer: Tracer, box: Box, names: Sequence[str],
     operands: dict[int, list[Operand] | NotLinear] = {}
     order = _in_order(tracer, operands, [o for o in outputs if not isinstance(o, NotLinear)])
     forms += [None] * len(tracer.words)
+    need = _needed_bits(operands, order, outputs)
     for source in order:
         cell = tracer.words[source - tracer.first_word]
-        forms[source] = _word(box, module, cell, operands[source], forms)
+        found = _word(box, module, cell, operands[source], forms)
+        if isinstance(found, NotLinear) and not isinstance(operands[source], NotLinear):
+            # Too narrow for its range: what it lacks may be cut off again by all who read it.
+            second = _word(box, module, cell, operands[source], forms, need[source])
+            found = second if isinstance(second, Form) else found
+        forms[source] = found
     return tuple(_output(box, j, bits, forms) for j, bits in enumerate(outputs))
 
 
@@ -157,8 +163,27 @@ def _in_order(tracer: Tracer, operands: dict[int, list[Operand] | NotLinear],
     return order
 
 
+def _needed_bits(operands: dict[int, list[Operand] | NotLinear], order: Sequence[int],
+                 outputs: Sequence[Sequence[Trace] | NotLinear]) -> dict[int, int]:
+    """Return how many low bits of each word matter: for n bits of a sum, n of each operand."""
+    need: dict[int, int] = {}
+
+    def note(bits: Sequence[Trace]) -> None:
+        for bit in bits:
+            need[bit.source] = max(need.get(bit.source, 0), bit.bit + 1)
+
+    for output in outputs:
+        note(() if isinstance(output, NotLinear) else output)
+    for source in reversed(order):
+        found = operands[source]
+        for _, bits in () if isinstance(found, NotLinear) else found:
+            note(bits[:need[source]])
+    return need
+
+
 def _word(box: Box, module: Module, cell: Cell, operands: list[Operand] | NotLinear,
-          forms: Sequence[Form | NotLinear | None]) -> Form | NotLinear:
+          forms: Sequence[Form | NotLinear | None], width: int = 64) -> Form | NotLinear:
+    """Return the form of a word of arithmetic; with ``width``, of its low bits alone."""
     if isinstance(operands, NotLinear):
         return operands
     name = module.label(cell)
@@ -167,7 +192,7 @@ def _word(box: Box, module: Module, cell: Cell, operands: list[Operand] | NotLin
     delay: int | None = None
     for sign, bits in operands:
         try:
-            reading = read_word(bits, forms, box)
+            reading = read_word(bits[:width], forms, box)
         except NotLinear as error:
             return error if error.named else NotLinear(f"{name}: {error}", named=True)
         if None not in (delay, reading.delay) and delay != reading.delay:
@@ -177,7 +202,7 @@ def _word(box: Box, module: Module, cell: Cell, operands: list[Operand] | NotLin
         terms += [Term(term.form, term.shift, sign * term.sign) for term in reading.terms]
         constant += sign * reading.constant
     try:
-        return box.combine(terms, constant, delay, name)
+        return box.combine(terms, constant, delay, name, width)
     except NotLinear as error:
         return error
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hwgen.sim.linear_forms import CONSTANT, NotLinear, Trace
-from hwgen.sim.netlist import ONE, UNKNOWN, ZERO, Bits, Cell, Module
+from hwgen.sim.netlist import ONE, REGISTERS, UNKNOWN, ZERO, Bits, Cell, Module
 
 ARITHMETIC = ("$add", "$sub", "$neg", "$not")
 SHIFTS = {"$shl": -1, "$sshl": -1, "$shr": 1, "$sshr": 1}
-REGISTERS = ("$dff", "$dffe", "$sdff", "$sdffe", "$sdffce")
 
 
 class Control(NamedTuple):

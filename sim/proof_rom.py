@@ -5,8 +5,8 @@ The parts, all from the netlist and net.npz:
 1. **Unit.** The registers in front of each lane's accumulator are evaluated for every code in use
    and every value x of an input; together they must be ``x * v`` with a number v for each code. So
    the codes' meaning is read out of the netlist, not assumed.
-2. **Accumulator.** What it takes in is shown as a linear form: bias + the products in a slot's first
-   step, itself + the products in every other one.
+2. **Accumulator.** What it takes in is shown as a linear form: bias + the products in a slot's
+   first step, itself + the products in every other one.
 3. **Memory.** Its contents, decoded by 1, sum up to net.npz's weights for every output and input;
    what no weight uses is 0. The codes reach their lanes unchanged, two registers behind the memory.
 4. **Range.** With these weights in the order of the steps, no partial sum of any image leaves the

@@ -10,10 +10,10 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.network import Int64Array
 from hwgen.sim.linear_forms import Box, Form, NotLinear
-from hwgen.sim.netlist import ONE, Bits, Cell, Module
+from hwgen.sim.netlist import ONE, REGISTERS, Bits, Cell, Module
 from hwgen.sim.netlist_eval import bits_of, evaluate, word_of
 from hwgen.sim.netlist_linear import words
-from hwgen.sim.netlist_trace import REGISTERS, Tracer
+from hwgen.sim.netlist_trace import Tracer
 
 
 @dataclass(frozen=True, eq=False)

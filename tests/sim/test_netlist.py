@@ -17,12 +17,6 @@ from hwgen.sim.netlist_linear import LinearMap, derive
 from hwgen.tools import run_yosys
 
 
-def every_word(widths: list[int]) -> list[np.ndarray]:
-    """All combinations of unsigned words of the given widths."""
-    grid = np.meshgrid(*(np.arange(1 << width) for width in widths), indexing="ij")
-    return [axis.ravel() for axis in grid]
-
-
 def output(module: Module, x: np.ndarray, name: str = "y") -> np.ndarray:
     bits = module.word("x")
     given = dict(zip(bits, bits_of(x, len(bits)), strict=True))
@@ -308,6 +302,23 @@ def test_input_always_zero(modules):
     (form,) = found.outputs
     assert isinstance(form, Form)
     assert (form.index.tolist(), form.lo, form.hi) == ([0], -8, 7)
+
+
+def test_carry_into_an_adder(tmp_path):
+    """The lowest bit of both operands makes the carry: ({a, 1} + {b, c}) >> 1 = a + b + c."""
+    (tmp_path / "carry.v").write_text("""module carry(x, y);
+      input [8:0] x; output [5:0] y; wire signed [3:0] a = x[3:0], b = x[7:4]; wire c = x[8];
+      wire signed [5:0] n = $signed({a, 1'b1}) + $signed({b, c}); assign y = {n[5], n[5:1]};
+    endmodule""")
+    module = read_netlist(tmp_path / "carry.v")["carry"]
+    lo, hi = np.array([-8, -8, 0]), np.array([7, 7, 1])
+    shapes = [(4, True), (4, True), (1, False)]
+    (form,) = derive(module, shapes=shapes, lo=lo, hi=hi, widths=[6]).outputs
+    assert isinstance(form, Form)
+    assert (form.coefficient.tolist(), form.constant, form.lo, form.hi) == ([1, 1, 1], 0, -16, 15)
+    a, b, c = (axis.ravel() for axis in np.meshgrid(np.arange(-8, 8), np.arange(-8, 8), [0, 1]))
+    x = (a & 15) + ((b & 15) << 4) + (c << 8)
+    assert np.array_equal(output(module, x), a + b + c & 63)
 
 
 def test_narrower_range_shows_more(modules):
