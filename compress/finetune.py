@@ -105,8 +105,7 @@ def _fit(module: nn.Module, recipe: zoo.Recipe, images: datasets.Dataset, scalin
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * _one_cycle(done / steps)
             batch = augment(x[chosen.to(device)], recipe, random)
-            scores = torch.func.functional_call(module, noisy(module, recipe.noise, random), batch)
-            loss = F.cross_entropy(scores, y[chosen.to(device)], label_smoothing=recipe.smoothing)
+            loss = F.cross_entropy(module(batch), y[chosen.to(device)], label_smoothing=recipe.smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -123,16 +122,6 @@ def _one_cycle(fraction: float, *, rise: float = 0.25) -> float:
     if fraction < rise:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * fraction / rise)) / 2
     return 0.001 + 0.999 * (1 + math.cos(math.pi * (fraction - rise) / (1 - rise))) / 2
-
-
-def noisy(module: nn.Module, noise: float, random: torch.Generator) -> dict[str, torch.Tensor]:
-    """Return the parameters, weights (not biases) with noise of a part of their root mean square added."""
-    parameters = dict(module.named_parameters())
-    if not noise:
-        return parameters
-    return {name: value if value.ndim < 2 else
-            value + torch.randn(value.shape, generator=random).to(value) * (noise * value.detach().square().mean().sqrt())
-            for name, value in parameters.items()}
 
 
 def augment(x: torch.Tensor, recipe: zoo.Recipe, random: torch.Generator) -> torch.Tensor:

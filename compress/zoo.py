@@ -30,9 +30,6 @@ class Recipe:
     epochs, batch, rate, decay : training: passes, images a step, highest learning rate, weight decay.
     smoothing : float
         Part of the label spread over all classes.
-    noise : float
-        Of the weights in each step, as a part of their layer's root mean square: the network learns to stand
-        the errors of approximated weights.
     turn, zoom, shift : augmentation: degrees, factor and pixels, each way at most; 0 is none.
     threads : int
         Of torch. Sums in another order have other last bits, so it is fixed; small steps are faster with one.
@@ -46,7 +43,6 @@ class Recipe:
     rate: float
     decay: float
     smoothing: float
-    noise: float
     turn: float
     zoom: float
     shift: float
@@ -72,9 +68,9 @@ def lenet5() -> nn.Module:
 
 ZOO: dict[str, Recipe] = {
     "digits": Recipe(digits_net, (1, 8, 8), 1 / 16, epochs=40, batch=32, rate=0.01, decay=1e-3,
-                     smoothing=0.05, noise=0.1, turn=8, zoom=0.08, shift=0.6, threads=1),
+                     smoothing=0.05, turn=8, zoom=0.08, shift=0.6, threads=1),
     "lenet5": Recipe(lenet5, (1, 28, 28), 1 / 256, epochs=14, batch=128, rate=0.004, decay=5e-4,
-                     smoothing=0.0, noise=0.0, turn=10, zoom=0.1, shift=2.0, threads=2),
+                     smoothing=0.0, turn=10, zoom=0.1, shift=2.0, threads=2),
 }
 
 

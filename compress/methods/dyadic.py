@@ -32,6 +32,7 @@ SETS: dict[str, tuple[Fraction, ...]] = {
 
 MAX_LEVELS = 256
 MAX_BITS = 16
+LARGEST = 1e150            # squares of weights stay finite
 CHUNK = 1 << 22            # breakpoints sorted at a time, to bound memory
 
 
@@ -192,8 +193,8 @@ def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, F
     error : (G,) float64, ``sum((w - scale * codes * 2**-bits)**2)``
     """
     groups = np.asarray(groups, dtype=np.float64)
-    if not np.all(np.isfinite(groups)):
-        raise HwgenError("Finite weights needed, there is NaN or infinity among them")
+    if not np.all(np.abs(groups) <= LARGEST):
+        raise HwgenError(f"Finite weights up to {LARGEST:g} needed, there is {_worst(groups):g} among them")
     count, size = groups.shape
     codes = np.zeros((count, size), np.int64)
     rows = max(1, CHUNK // max(1, size * (len(levels.integers) - 1)))
@@ -203,6 +204,10 @@ def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, F
     codes = np.where(groups < 0, -codes, codes)
     scale, error = _fit_scale(groups, codes, levels.bits)
     return scale, codes, error
+
+
+def _worst(groups: FloatArray) -> float:
+    return float(groups.flat[int(np.argmax(~(np.abs(groups) <= LARGEST)))])
 
 
 def _best_codes(magnitudes: FloatArray, levels: Levels) -> Int64Array:
