@@ -1,9 +1,11 @@
-"""An Amaranth component as Verilog text: named modules with the ports that they declare, stable bytes.
+"""An Amaranth component as Verilog text: named modules with the ports that they declare, stable
+bytes.
 
-Amaranth dissolves the borders between submodules: a port is whatever net happens to cross, named after
-whoever drives it. Here a component added with ``add`` keeps its border: while text is being written it is
-converted by itself, under the name of its path (``conv1__window``), and the parent holds an instance of it;
-in simulation it is a plain submodule. Layer names hold no double underscore, so no two modules meet.
+Amaranth dissolves the borders between submodules: a port is whatever net happens to cross, named
+after whoever drives it. Here a component added with ``add`` keeps its border: while text is being
+written it is converted by itself, under the name of its path (``conv1__window``), and the parent
+holds an instance of it; in simulation it is a plain submodule. Layer names hold no double
+underscore, so no two modules meet.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from amaranth.lib.wiring import In
 from hwgen.errors import HwgenError
 from hwgen.tools import run_yosys
 
-# Names of ports and of registers stay, names that are only another name for something go. A register that
-# holds its value gets a clock enable, which reads better and lets synthesis begin where we mean it to.
+# Names of ports and of registers stay, names that are only another name for something go. A
+# register that holds its value gets a clock enable, which reads better and lets synthesis begin
+# where we mean it to.
 SCRIPT = """
 read_rtlil design.il
 hierarchy -check -top {top}
@@ -38,7 +41,9 @@ write_verilog -noattr design.v
 
 
 class Emission:
-    """The platform under which a design is elaborated to become text: converts each added component apart."""
+    """The platform under which a design is elaborated to become text: converts each added component
+    apart.
+    """
 
     def __init__(self, top: str) -> None:
         self.path = [top]
@@ -62,8 +67,8 @@ class Emission:
         for path, member, value in component.signature.flatten(component):
             port = "__".join(map(str, path))
             ports[f"{'i' if member.flow is In else 'o'}_{port}"] = value
-        own = text[text.index(f"module \\{module}\n"):]
-        own = own[:own.index("\nend\n")]
+        own = text[text.index(f"module \\{module}\n") :]
+        own = own[: own.index("\nend\n")]
         for port, signal in (("clk", ClockSignal()), ("rst", ResetSignal())):
             if re.search(rf"^  wire width 1 input \d+ +\\{port}$", own, re.M):
                 ports[f"i_{port}"] = signal
@@ -71,9 +76,12 @@ class Emission:
 
 
 def add(m: Module, platform: Any, name: str, component: wiring.Component) -> None:
-    """Add a component as submodule ``name``; in emitted text it is a module with exactly its own ports."""
-    m.submodules[name] = (platform.instance(component, name) if isinstance(platform, Emission)
-                          else component)
+    """Add a component as submodule ``name``; in emitted text it is a module with exactly its own
+    ports.
+    """
+    m.submodules[name] = (
+        platform.instance(component, name) if isinstance(platform, Emission) else component
+    )
 
 
 def to_verilog(component: wiring.Component, *, name: str, header: str = "") -> str:
@@ -111,5 +119,6 @@ def _plain_names(text: str, top: str) -> str:
     if len({old.replace(".", "__") for old in olds}) != len(olds):
         raise HwgenError(f"Two modules of {top} would get the same name")
     text = pattern.sub(lambda match: f"{top}__{match[1].replace('.', '__')}", text)
-    # A second signal of one name gets ``$`` and a number from Amaranth, which Verilog would have to escape.
+    # A second signal of one name gets ``$`` and a number from Amaranth, which Verilog would have to
+    # escape.
     return re.sub(r"(?<=\\)([A-Za-z_]\w*)\$(\d+)\b", r"\1_n\2", text)

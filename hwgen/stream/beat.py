@@ -1,9 +1,9 @@
 """What one beat of an internal stream carries.
 
-A beat is one pixel, all channels side by side, channel 0 lowest, each in the fewest bits its range needs; or,
-where a pixel's channels come one group after the other (**folds**), one group: beat j of a pixel carries the
-channels ``j * lanes .. j * lanes + lanes - 1``, and lanes past the last channel carry 0. Pixels come in raster
-order.
+A beat is one pixel, all channels side by side, channel 0 lowest, each in the fewest bits its range
+needs; or, where a pixel's channels come one group after the other (**folds**), one group: beat j of
+a pixel carries the channels ``j * lanes .. j * lanes + lanes - 1``, and lanes past the last channel
+carry 0. Pixels come in raster order.
 """
 
 from __future__ import annotations
@@ -41,13 +41,19 @@ class BeatFormat:
 
     def __post_init__(self) -> None:
         if len(self.lo) != len(self.hi) or not self.lo:
-            raise ValueError(f"One lo and one hi a lane needed, not {len(self.lo)} and {len(self.hi)}")
+            raise ValueError(
+                f"One lo and one hi a lane needed, not {len(self.lo)} and {len(self.hi)}"
+            )
         if not (self.folds - 1) * self.lanes < self.channels <= self.folds * self.lanes:
-            raise ValueError(f"{self.channels} channels do not make {self.folds} folds of {self.lanes} lanes")
+            raise ValueError(
+                f"{self.channels} channels do not make {self.folds} folds of {self.lanes} lanes"
+            )
 
     @classmethod
     def of(cls, tensor: Tensor, values: Range, *, lanes: int | None = None) -> BeatFormat:
-        """Return the format of a tensor with these value ranges, ``lanes`` channels a beat (default: all)."""
+        """Return the format of a tensor with these value ranges, ``lanes`` channels a beat
+        (default: all).
+        """
         lanes = tensor.channels if lanes is None else lanes
         folds = -(-tensor.channels // lanes)
         padded = folds * lanes > tensor.channels
@@ -106,4 +112,6 @@ def shape_of(lo: int, hi: int) -> Shape:
 
 def packed(lo: Sequence[int], hi: Sequence[int]) -> data.StructLayout:
     """Return a layout of values ``c0, c1, ...`` with these ranges, the first lowest."""
-    return data.StructLayout({f"c{n}": shape_of(a, b) for n, (a, b) in enumerate(zip(lo, hi, strict=True))})
+    return data.StructLayout(
+        {f"c{n}": shape_of(a, b) for n, (a, b) in enumerate(zip(lo, hi, strict=True))}
+    )

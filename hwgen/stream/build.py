@@ -40,8 +40,8 @@ GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
 def layer_matrix(plan: LayerPlan) -> Int64Array:
     """Return the matrix of a layer in graph form, (inputs, outputs): y = x @ matrix + bias.
 
-    Rows of a window are in the order (kernel row, kernel column, channel), those of a dense layer in the
-    order of the stream (pixel, channel).
+    Rows of a window are in the order (kernel row, kernel column, channel), those of a dense layer
+    in the order of the stream (pixel, channel).
     """
     layer = plan.layer
     if isinstance(layer, Conv2d):
@@ -60,7 +60,9 @@ def layer_matrix(plan: LayerPlan) -> Int64Array:
 
 
 def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
-    """Return the component of one layer: stream ``i`` in (joined, for several sources), stream ``o`` out."""
+    """Return the component of one layer: stream ``i`` in (joined, for several sources), stream
+    ``o`` out.
+    """
     layer = plan.layer
     source = plan.formats[0]
     parts: dict[str, wiring.Component] = {}
@@ -68,25 +70,34 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
         tensor = whole.network.tensors[layer.inputs[0]]
         source = BeatFormat.of(tensor, whole.ranges[layer.inputs[0]])
         parts["gather"] = gather = Gather(source=plan.formats[0], count=plan.formats[0].folds)
-        parts["select"] = Select(layout=gather.layout, picks=list(range(source.lanes)), format=source)
+        parts["select"] = Select(
+            layout=gather.layout, picks=list(range(source.lanes)), format=source
+        )
     match layer:
         case Conv2d() | AvgPool():
             rows, columns = axes(layer, source.height, source.width)
             parts["window"] = window = Window(format=source, rows=rows, columns=columns)
-            bias = layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
-            schedule = make_graph(layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi))
+            bias = (
+                layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
+            )
+            schedule = make_graph(
+                layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi)
+            )
             return Linear(front=parts, schedule=schedule, bias=bias, format=plan.format)
         case Dense() if plan.form == "graph":
             return _dense_graph(plan, whole, make_graph)
         case Dense():
             assert plan.code is not None
-            parts["unit"] = DenseRom(code=plan.code, bias=layer.bias, source=source, format=plan.format)
+            parts["unit"] = DenseRom(
+                code=plan.code, bias=layer.bias, source=source, format=plan.format
+            )
             return parts["unit"]
         case MaxPool():
             rows, columns = axes(layer, source.height, source.width)
             padded = any(layer.padding)
-            window = Window(format=source, rows=rows, columns=columns,
-                            fill=source.lo if padded else None)
+            window = Window(
+                format=source, rows=rows, columns=columns, fill=source.lo if padded else None
+            )
             maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
             parts |= {"window": window, "maximum": maximum}
         case Requantise():
@@ -94,14 +105,19 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
         case Activation():
             parts["lanes"] = requantise.Activation(layer=layer, source=source, format=plan.format)
         case Add():
-            return Chain(parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)})
+            return Chain(
+                parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)}
+            )
         case Concat():
             pass
         case Flatten():
             parts["gather"] = gather = Gather(source=source, count=source.beats)
             order = stream_order(source).ravel()
-            parts["select"] = Select(layout=gather.layout, format=plan.format,
-                                     picks=[int(np.flatnonzero(order == n)[0]) for n in range(plan.format.lanes)])
+            parts["select"] = Select(
+                layout=gather.layout,
+                format=plan.format,
+                picks=[int(np.flatnonzero(order == n)[0]) for n in range(plan.format.lanes)],
+            )
         case ArgMax():
             parts["tree"] = largest.ArgMax(source=source)
         case _:
@@ -125,9 +141,18 @@ def _dense_graph(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Linear
     order = stream_order(source).ravel()
     picks = np.flatnonzero(order >= 0)
     values: Range = whole.ranges[layer.source]
-    flat = BeatFormat(tuple(values.lo[order[picks]].tolist()), tuple(values.hi[order[picks]].tolist()),
-                      picks.size, 1, 1)
+    flat = BeatFormat(
+        tuple(values.lo[order[picks]].tolist()),
+        tuple(values.hi[order[picks]].tolist()),
+        picks.size,
+        1,
+        1,
+    )
     select = Select(layout=gather.layout, picks=picks.tolist(), format=flat)
     schedule = make_graph(layer_matrix(plan), np.array(flat.lo), np.array(flat.hi))
-    return Linear(front={"gather": gather, "select": select}, schedule=schedule, bias=layer.bias,
-                  format=plan.format)
+    return Linear(
+        front={"gather": gather, "select": select},
+        schedule=schedule,
+        bias=layer.bias,
+        format=plan.format,
+    )

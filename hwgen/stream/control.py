@@ -13,9 +13,9 @@ from amaranth.lib.wiring import In, Out
 def pipeline(m: Module, i: stream.Interface, o: stream.Interface, stages: int) -> Value:
     """Connect the handshake of a pipeline of ``stages`` register levels; return its clock enable.
 
-    All levels move together: while the last one holds a beat that is not taken, none moves. Every cycle in
-    which the enable is high takes a beat if one is offered, or an empty slot. With no level the handshake is
-    passed on and the enable is constant.
+    All levels move together: while the last one holds a beat that is not taken, none moves. Every
+    cycle in which the enable is high takes a beat if one is offered, or an empty slot. With no
+    level the handshake is passed on and the enable is constant.
     """
     if stages == 0:
         m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
@@ -29,7 +29,8 @@ def pipeline(m: Module, i: stream.Interface, o: stream.Interface, stages: int) -
 
 
 class SkidBuffer(wiring.Component):
-    """Registers on both sides of a stream: neither ``valid`` nor ``ready`` passes through in one cycle.
+    """Registers on both sides of a stream: neither ``valid`` nor ``ready`` passes through in one
+    cycle.
 
     Latency: 1 cycle. Throughput: 1 beat a cycle. Capacity: 2 beats.
     """
@@ -45,10 +46,17 @@ class SkidBuffer(wiring.Component):
         out = Signal(self.shape, name="out", reset_less=True)
         spare = Signal(self.shape, name="spare", reset_less=True)
         out_full, spare_full = Signal(name="out_full"), Signal(name="spare_full")
-        m.d.comb += [self.o.valid.eq(out_full), self.o.payload.eq(out), self.i.ready.eq(~spare_full)]
+        m.d.comb += [
+            self.o.valid.eq(out_full),
+            self.o.payload.eq(out),
+            self.i.ready.eq(~spare_full),
+        ]
         with m.If(~out_full | self.o.ready):
-            m.d.sync += [out.eq(Mux(spare_full, spare, self.i.payload)),
-                         out_full.eq(spare_full | self.i.valid), spare_full.eq(0)]
+            m.d.sync += [
+                out.eq(Mux(spare_full, spare, self.i.payload)),
+                out_full.eq(spare_full | self.i.valid),
+                spare_full.eq(0),
+            ]
         with m.Elif(self.i.valid & ~spare_full):
             m.d.sync += [spare.eq(self.i.payload), spare_full.eq(1)]
         return m
@@ -67,8 +75,12 @@ class Fork(wiring.Component):
         if count < 2:
             raise ValueError(f"A fork needs at least 2 readers, not {count}")
         self.shape, self.count = shape, count
-        super().__init__({"i": In(stream.Signature(shape)),
-                          **{f"o{n}": Out(stream.Signature(shape)) for n in range(count)}})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                **{f"o{n}": Out(stream.Signature(shape)) for n in range(count)},
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -76,8 +88,11 @@ class Fork(wiring.Component):
         done = Signal(self.count)
         taken = Signal(self.count)
         for n, o in enumerate(outs):
-            m.d.comb += [o.payload.eq(self.i.payload), o.valid.eq(self.i.valid & ~done[n]),
-                         taken[n].eq(done[n] | o.ready)]
+            m.d.comb += [
+                o.payload.eq(self.i.payload),
+                o.valid.eq(self.i.valid & ~done[n]),
+                taken[n].eq(done[n] | o.ready),
+            ]
         m.d.comb += self.i.ready.eq(taken.all())
         with m.If(self.i.valid):
             m.d.sync += done.eq(Mux(taken.all(), 0, taken))

@@ -1,4 +1,6 @@
-"""From a network file to a folder that holds the whole design: net.npz, top.v, ports.json, plan.json."""
+"""From a network file to a folder that holds the whole design: net.npz, top.v, ports.json,
+plan.json.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,12 @@ from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
 
 
-def make_top(network: Network, options: Options | None = None, progress: Progress = silent) -> StreamTop:
-    """Return the streaming engine of a network, its adder graphs searched (or taken from the cache)."""
+def make_top(
+    network: Network, options: Options | None = None, progress: Progress = silent
+) -> StreamTop:
+    """Return the streaming engine of a network, its adder graphs searched (or taken from the
+    cache).
+    """
     plan = make_plan(network, options)
     total = sum(layer.form == "graph" for layer in plan.layers)
     done = 0
@@ -39,8 +45,9 @@ def make_top(network: Network, options: Options | None = None, progress: Progres
     return StreamTop(plan=plan, make_graph=make_graph)
 
 
-def write_design(net_path: Path, out: Path, *, options: Options | None = None,
-                 progress: Progress = silent) -> dict[str, Any]:
+def write_design(
+    net_path: Path, out: Path, *, options: Options | None = None, progress: Progress = silent
+) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
 
     Parameters: net_path, a network file; out, the folder, made if it is not there.
@@ -63,12 +70,16 @@ def write_design(net_path: Path, out: Path, *, options: Options | None = None,
 
 def header_lines(network: Network) -> str:
     """Return the first lines of the Verilog: what it is and which network it holds."""
-    return (f"hwgen {hwgen.__version__}, streaming engine\nnetwork sha256 {network.digest}\n"
-            "clk, rst (synchronous, active high); s_axis: pixels in; m_axis: results out; see ports.json")
+    return (
+        f"hwgen {hwgen.__version__}, streaming engine\nnetwork sha256 {network.digest}\n"
+        "clk, rst (synchronous); s_axis: pixels in; m_axis: results out; see ports.json"
+    )
 
 
 def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
-    """Return the content of ports.json: ports, fields of both streams, where each layer can be watched."""
+    """Return the content of ports.json: ports, fields of both streams, where each layer can be
+    watched.
+    """
     network = top.plan.network
     guard = top.parts[network.input.name]
     scores = network.scores.name
@@ -77,14 +88,32 @@ def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
         names = [{"name": "class", "layer": network.output.name, "channel": 0}, *names[:-1]]
     prefix = f"{instance}_" if instance else ""
     return {
-        "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "stream",
-        "top": "top", "clock": "clk", "reset": "rst",
-        "input": {"prefix": f"{prefix}s_axis", "bits": len(top.s_axis_tdata), "beats": guard.format.beats,
-                  "fields": [{"name": f"channel_{n}", **lane} for n, lane in enumerate(guard.format.fields())]},
-        "output": {"prefix": f"{prefix}m_axis", "bits": len(top.m_axis_tdata), "beats": top.output.beats,
-                   "fields": [{**name, **lane} for name, lane in zip(names, top.output.fields(), strict=True)]},
+        "format": 1,
+        "digest": network.digest,
+        "version": hwgen.__version__,
+        "engine": "stream",
+        "top": "top",
+        "clock": "clk",
+        "reset": "rst",
+        "input": {
+            "prefix": f"{prefix}s_axis",
+            "bits": len(top.s_axis_tdata),
+            "beats": guard.format.beats,
+            "fields": [
+                {"name": f"channel_{n}", **lane} for n, lane in enumerate(guard.format.fields())
+            ],
+        },
+        "output": {
+            "prefix": f"{prefix}m_axis",
+            "bits": len(top.m_axis_tdata),
+            "beats": top.output.beats,
+            "fields": [
+                {**name, **lane} for name, lane in zip(names, top.output.fields(), strict=True)
+            ],
+        },
         "frame_error": f"{prefix}frame_error",
-        "interval": top.interval, "latency": top.latency,
+        "interval": top.interval,
+        "latency": top.latency,
         "taps": [_tap(plan, top, instance) for plan in top.plan.layers],
     }
 
@@ -98,9 +127,17 @@ def _tap(plan: LayerPlan, top: StreamTop, instance: str) -> dict[str, Any]:
     if isinstance(plan.layer, ArgMax):
         names = ["class", *(f"score_{n}" for n in range(format.lanes - 1))]
         fields = [{"name": label, **lane} for label, lane in zip(names, fields, strict=True)]
-    return {"layer": name, "instance": f"{instance}.{name}" if instance else name,
-            "valid": "o__valid", "ready": "o__ready", "payload": "o__payload", "beats": format.beats,
-            "folds": format.folds, "lanes": format.lanes, "fields": fields}
+    return {
+        "layer": name,
+        "instance": f"{instance}.{name}" if instance else name,
+        "valid": "o__valid",
+        "ready": "o__ready",
+        "payload": "o__payload",
+        "beats": format.beats,
+        "folds": format.folds,
+        "lanes": format.lanes,
+        "fields": fields,
+    }
 
 
 def plan_json(top: StreamTop) -> dict[str, Any]:
@@ -108,30 +145,54 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
     layers = []
     for plan in top.plan.layers:
         part = top.parts[plan.layer.name]
-        entry: dict[str, Any] = {"name": plan.layer.name, "kind": type(plan.layer).__name__, "form": plan.form,
-                                 **estimate.layer_cost(plan, part),
-                                 "interval": timing.part_interval(part),
-                                 "latency": timing.part_latency(part) if part else 0, "why": plan.why}
+        entry: dict[str, Any] = {
+            "name": plan.layer.name,
+            "kind": type(plan.layer).__name__,
+            "form": plan.form,
+            **estimate.layer_cost(plan, part),
+            "interval": timing.part_interval(part),
+            "latency": timing.part_latency(part) if part else 0,
+            "why": plan.why,
+        }
         if plan.code is not None:
-            entry["rom"] = {"lanes": plan.code.lanes, "terms": plan.code.terms, "slots": plan.code.slots,
-                            "words": plan.code.words, "groups": plan.code.groups, "passes": plan.code.passes,
-                            "base": plan.code.base, "magnitude_bits": plan.code.magnitude_bits,
-                            "code_bits": plan.code.code_bits}
+            entry["rom"] = {
+                "lanes": plan.code.lanes,
+                "terms": plan.code.terms,
+                "slots": plan.code.slots,
+                "words": plan.code.words,
+                "groups": plan.code.groups,
+                "passes": plan.code.passes,
+                "base": plan.code.base,
+                "magnitude_bits": plan.code.magnitude_bits,
+                "code_bits": plan.code.code_bits,
+            }
         if plan.fifos:
             entry["fifos"] = list(plan.fifos)
             entry["why"] = f"{plan.why}; queues of {', '.join(map(str, plan.fifos))} beats"
         layers.append(entry)
-    return {"digest": top.plan.network.digest, "engine": "stream", "interval": top.interval,
-            "latency": top.latency, "layers": layers}
+    return {
+        "digest": top.plan.network.digest,
+        "engine": "stream",
+        "interval": top.interval,
+        "latency": top.latency,
+        "layers": layers,
+    }
 
 
 class Batch(wiring.Component):
-    """Several engines side by side, each with its own ports behind a prefix ``net0_``, ``net1_``, ..."""
+    """Several engines side by side, each with its own ports behind a prefix ``net0_``, ``net1_``,
+    ...
+    """
 
     def __init__(self, *, tops: Sequence[StreamTop]) -> None:
         self.tops = tops
-        super().__init__({f"net{n}_{name}": member for n, top in enumerate(tops)
-                          for name, member in top.signature.members.items()})
+        super().__init__(
+            {
+                f"net{n}_{name}": member
+                for n, top in enumerate(tops)
+                for name, member in top.signature.members.items()
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -143,15 +204,14 @@ class Batch(wiring.Component):
         return m
 
 
-def emit_batch(networks: Sequence[Network], out: Path, *,
-               options: Options | None = None) -> list[dict[str, Any]]:
+def emit_batch(
+    networks: Sequence[Network], out: Path, *, options: Options | None = None
+) -> list[dict[str, Any]]:
     """Write one Verilog file with several engines, for a simulation that is built once.
 
-    Writes out/batch.v (module ``batch``) and returns the ports.json of each network; instance paths begin with
-    ``net0.``, ``net1.``, ...; the clock and the reset are shared.
+    Writes out/batch.v (module ``batch``) and returns the ports.json of each network; instance paths
+    begin with ``net0.``, ``net1.``, ...; the clock and the reset are shared.
     """
     tops = [make_top(network, options) for network in networks]
     write_atomic(make_folder(out) / "batch.v", to_verilog(Batch(tops=tops), name="batch"))
     return [ports_json(top, f"net{n}") for n, top in enumerate(tops)]
-
-

@@ -1,8 +1,9 @@
-"""What a layer costs, before synthesis says it: LUT positions, flip-flops and block RAMs of an ECP5.
+"""What a layer costs, before synthesis says it: LUT positions, flip-flops and block RAMs of an
+ECP5.
 
-Counted from the built component's words: an adder takes a LUT position a bit, a comparator one a bit, a line
-memory of at most 32 words goes into distributed RAM (6 positions for 16 x 4 bits), a longer one into blocks of
-18 kbit. A rough model: it knows nothing of what synthesis merges.
+Counted from the built component's words: an adder takes a LUT position a bit, a comparator one a
+bit, a line memory of at most 32 words goes into distributed RAM (6 positions for 16 x 4 bits), a
+longer one into blocks of 18 kbit. A rough model: it knows nothing of what synthesis merges.
 """
 
 from __future__ import annotations
@@ -58,20 +59,34 @@ def _cost(part: Any) -> Cost:
         case Window():
             registers = part.rows.kernel * (part.columns.reach + 1) * part.format.bits
             memory = _memory(part.columns.places, part.rows.reach * part.format.bits)
-            return {**memory, "lut": memory.get("lut", 0) + part.format.bits + 30,
-                    "ff": memory.get("ff", 0) + registers + 20}
+            return {
+                **memory,
+                "lut": memory.get("lut", 0) + part.format.bits + 30,
+                "ff": memory.get("ff", 0) + registers + 20,
+            }
         case Requantise():
             lanes = zip(part.source.shapes, part.format.shapes, part.layer.multiplier, strict=False)
-            return {"lut": sum(max(len(digits_of(int(m))), 1) * (a.width + 2) + 2 * a.width // 3 + c.width
-                               for a, c, m in lanes),
-                    "ff": sum(a.width + 1 + c.width for a, c in zip(part.source.shapes, part.format.shapes,
-                                                                     strict=True))}
+            return {
+                "lut": sum(
+                    max(len(digits_of(int(m))), 1) * (a.width + 2) + 2 * a.width // 3 + c.width
+                    for a, c, m in lanes
+                ),
+                "ff": sum(
+                    a.width + 1 + c.width
+                    for a, c in zip(part.source.shapes, part.format.shapes, strict=True)
+                ),
+            }
         case Activation():
             segments = part.layer.slopes.size
-            return {"lut": sum(shape.width * 2 * segments for shape in part.source.shapes),
-                    "ff": sum(3 * shape.width for shape in part.source.shapes)}
+            return {
+                "lut": sum(shape.width * 2 * segments for shape in part.source.shapes),
+                "ff": sum(3 * shape.width for shape in part.source.shapes),
+            }
         case WindowMax():
-            return {"lut": 2 * (part.taps - 1) * part.format.bits, "ff": part.taps * part.format.bits}
+            return {
+                "lut": 2 * (part.taps - 1) * part.format.bits,
+                "ff": part.taps * part.format.bits,
+            }
         case ArgMax():
             return {"lut": 2 * part.source.bits, "ff": (part.latency + 1) * part.source.bits}
         case SkidBuffer():
@@ -90,6 +105,13 @@ def _rom(part: DenseRom) -> Cost:
     memory = _memory(code.interval, code.lanes * code.terms * code.code_bits)
     words = _memory(2 * code.words, part.source.bits)
     lanes = sum(shape.width + 1 + code.terms * (shifter + place) for shape in part.totals)
-    return {"lut": lanes + code.groups * code.terms * place // 2 + 40 + memory.get("lut", 0) + words.get("lut", 0),
-            "ff": sum(2 * shape.width for shape in part.totals) + code.lanes * code.terms * (code.code_bits + place),
-            "bram": memory.get("bram", 0) + words.get("bram", 0)}
+    return {
+        "lut": lanes
+        + code.groups * code.terms * place // 2
+        + 40
+        + memory.get("lut", 0)
+        + words.get("lut", 0),
+        "ff": sum(2 * shape.width for shape in part.totals)
+        + code.lanes * code.terms * (code.code_bits + place),
+        "bram": memory.get("bram", 0) + words.get("bram", 0),
+    }

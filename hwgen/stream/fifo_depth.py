@@ -1,8 +1,10 @@
-"""How deep the FIFOs before a join must be: computed from how many beats each branch needs for each result.
+"""How deep the FIFOs before a join must be: computed from how many beats each branch needs for each
+result.
 
-Where a stream forks and its branches meet again, the branch that needs fewer beats for its next result runs
-ahead, and its results must wait. ``needs`` counts, for each output beat of a layer, how many of its input
-beats have to be there; composed along a branch they say how many beats must have passed the fork.
+Where a stream forks and its branches meet again, the branch that needs fewer beats for its next
+result runs ahead, and its results must wait. ``needs`` counts, for each output beat of a layer, how
+many of its input beats have to be there; composed along a branch they say how many beats must have
+passed the fork.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ def axes(layer: Conv2d | MaxPool | AvgPool, height: int, width: int) -> tuple[Ax
     top, left, bottom, right = layer.padding
     kernel = layer.weight.shape[2:] if isinstance(layer, Conv2d) else layer.kernel
     dilation = layer.dilation if isinstance(layer, Conv2d) else (1, 1)
-    return (Axis(height, top, bottom, kernel[0], layer.stride[0], dilation[0]),
-            Axis(width, left, right, kernel[1], layer.stride[1], dilation[1]))
+    return (
+        Axis(height, top, bottom, kernel[0], layer.stride[0], dilation[0]),
+        Axis(width, left, right, kernel[1], layer.stride[1], dilation[1]),
+    )
 
 
 def beats_needed(network: Network, name: str, formats: Mapping[str, BeatFormat]) -> Int64Array:
-    """Return for each output beat of a layer how many beats of its source must have come, (beats,) int64.
+    """Return for each output beat of a layer how many beats of its source must have come, (beats,)
+    int64.
 
     Layers with several sources need beat n of each for beat n.
     """
@@ -60,10 +65,11 @@ def common_fork(network: Network, name: str) -> str:
 
 
 def fifo_depths(network: Network, name: str, formats: Mapping[str, BeatFormat]) -> tuple[int, ...]:
-    """Return for each source of an Add or Concat the fewest beats its FIFO must hold for the join to run.
+    """Return for each source of an Add or Concat the fewest beats its FIFO must hold for the join
+    to run.
 
-    One beat less in any of those that are not 0 and the join waits for ever (as far as nothing else on that
-    branch can hold a beat: registers of a layer on it only add to this).
+    One beat less in any of those that are not 0 and the join waits for ever (as far as nothing else
+    on that branch can hold a beat: registers of a layer on it only add to this).
     """
     layer = network.by_name[name]
     if not isinstance(layer, (Add, Concat)):
@@ -73,17 +79,23 @@ def fifo_depths(network: Network, name: str, formats: Mapping[str, BeatFormat]) 
     together = np.maximum.reduce(needs)
     depths = []
     for need in needs:
-        # When the slowest branch has just been offered its last beat for result n, the fork may hold that
-        # beat back from this branch: it has seen one beat less, and made so many results.
+        # When the slowest branch has just been offered its last beat for result n, the fork may
+        # hold that beat back from this branch: it has seen one beat less, and made so many results.
         made = np.searchsorted(need, together - 1, side="right")
         depths.append(int(max((made - np.arange(need.size)).max(), 0)))
     return tuple(depths)
 
 
-def _needs_from(network: Network, name: str, fork: str, formats: Mapping[str, BeatFormat]) -> Int64Array:
+def _needs_from(
+    network: Network, name: str, fork: str, formats: Mapping[str, BeatFormat]
+) -> Int64Array:
     """Return how many beats of ``fork`` must have come for each beat of ``name``."""
     if name == fork:
         return np.arange(formats[name].beats) + 1
     own = beats_needed(network, name, formats)
-    sources = [_needs_from(network, source, fork, formats) for source in network.by_name[name].inputs]
-    return np.maximum.reduce([np.where(own > 0, source[np.maximum(own, 1) - 1], 0) for source in sources])
+    sources = [
+        _needs_from(network, source, fork, formats) for source in network.by_name[name].inputs
+    ]
+    return np.maximum.reduce(
+        [np.where(own > 0, source[np.maximum(own, 1) - 1], 0) for source in sources]
+    )

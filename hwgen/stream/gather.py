@@ -31,17 +31,28 @@ class Gather(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        words = [Signal(self.source.bits, name=f"beat_{n}", reset_less=True) for n in range(self.count)]
+        words = [
+            Signal(self.source.bits, name=f"beat_{n}", reset_less=True) for n in range(self.count)
+        ]
         seen = Signal(range(self.count + 1), name="seen")
         full = Signal(name="full")
-        m.d.comb += [full.eq(seen == self.count), self.o.valid.eq(full),
-                     self.i.ready.eq(~full | self.o.ready),
-                     *(self.o.payload.as_value()[n * self.source.bits:(n + 1) * self.source.bits].eq(word)
-                       for n, word in enumerate(words))]
+        m.d.comb += [
+            full.eq(seen == self.count),
+            self.o.valid.eq(full),
+            self.i.ready.eq(~full | self.o.ready),
+            *(
+                self.o.payload.as_value()[n * self.source.bits : (n + 1) * self.source.bits].eq(
+                    word
+                )
+                for n, word in enumerate(words)
+            ),
+        ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += seen.eq(Mux(full, 1, seen + 1))
-            m.d.sync += [word.eq(words[n + 1] if n + 1 < self.count else self.i.payload)
-                         for n, word in enumerate(words)]
+            m.d.sync += [
+                word.eq(words[n + 1] if n + 1 < self.count else self.i.payload)
+                for n, word in enumerate(words)
+            ]
         with m.Elif(self.o.ready & full):
             m.d.sync += seen.eq(0)
         return m
@@ -50,9 +61,8 @@ class Gather(wiring.Component):
 class Select(wiring.Component):
     """Pass on some fields of a beat, in another order: wiring alone.
 
-    Parameters: layout of the input, fields ``c0, c1, ...``; picks, for each lane of ``format`` the field to
-    take; format, BeatFormat of the output.
-    Latency: 0 cycles. Throughput: 1 beat a cycle.
+    Parameters: layout of the input, fields ``c0, c1, ...``; picks, for each lane of ``format`` the
+    field to take; format, BeatFormat of the output. Latency: 0 cycles. Throughput: 1 beat a cycle.
     """
 
     latency = 0
@@ -67,6 +77,8 @@ class Select(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
-        m.d.comb += [self.o.payload[f"c{n}"].eq(self.i.payload[f"c{pick}"])
-                     for n, pick in enumerate(self.picks)]
+        m.d.comb += [
+            self.o.payload[f"c{n}"].eq(self.i.payload[f"c{pick}"])
+            for n, pick in enumerate(self.picks)
+        ]
         return m

@@ -34,14 +34,21 @@ class Linear(wiring.Component):
     Throughput: 1 beat a cycle. Resources: the front's and the graph's.
     """
 
-    def __init__(self, *, front: dict[str, wiring.Component], schedule: Schedule, bias: Int64Array,
-                 format: BeatFormat) -> None:
+    def __init__(
+        self,
+        *,
+        front: dict[str, wiring.Component],
+        schedule: Schedule,
+        bias: Int64Array,
+        format: BeatFormat,
+    ) -> None:
         self.front, self.schedule, self.bias, self.format = front, schedule, bias, format
         self.latency = schedule.latency + bool(bias.any())
         self.interval = format.beats
         first = next(iter(front.values()))
-        super().__init__({"i": In(first.signature.members["i"].signature.flip()),
-                          "o": Out(format.signature)})
+        super().__init__(
+            {"i": In(first.signature.members["i"].signature.flip()), "o": Out(format.signature)}
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -75,21 +82,34 @@ class Chain(wiring.Component):
     def __init__(self, *, parts: dict[str, wiring.Component]) -> None:
         self.parts = parts
         first, *_, last = [*parts.values(), *parts.values()]
-        super().__init__({"i": In(first.signature.members["i"].signature.flip()),
-                          "o": Out(last.signature.members["o"].signature)})
+        super().__init__(
+            {
+                "i": In(first.signature.members["i"].signature.flip()),
+                "o": Out(last.signature.members["o"].signature),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         end = chain(m, platform, self.i, self.parts)
-        m.d.comb += [self.o.valid.eq(end.valid), self.o.payload.eq(end.payload),
-                     end.ready.eq(self.o.ready)]
+        m.d.comb += [
+            self.o.valid.eq(end.valid),
+            self.o.payload.eq(end.payload),
+            end.ready.eq(self.o.ready),
+        ]
         return m
 
 
 def chain(m: Module, platform: Any, i: Any, parts: dict[str, wiring.Component]) -> Any:
-    """Add named components as submodules, connect them one behind the other; return the last output."""
+    """Add named components as submodules, connect them one behind the other; return the last
+    output.
+    """
     for name, part in parts.items():
         add(m, platform, name, part)
-        m.d.comb += [part.i.valid.eq(i.valid), part.i.payload.eq(i.payload), i.ready.eq(part.i.ready)]
+        m.d.comb += [
+            part.i.valid.eq(i.valid),
+            part.i.payload.eq(i.payload),
+            i.ready.eq(part.i.ready),
+        ]
         i = part.o
     return i

@@ -1,8 +1,8 @@
 """Which form each layer takes in the streaming engine, how fast it is and about what it costs.
 
-Forms: ``graph`` (window or gather, then an adder graph), ``rom`` (a dense layer in time, weights in a memory),
-``lanes`` (one unit a channel: requantise, activation, sum), ``max`` (window and comparators), ``wire``
-(nothing but names).
+Forms: ``graph`` (window or gather, then an adder graph), ``rom`` (a dense layer in time, weights in
+a memory), ``lanes`` (one unit a channel: requantise, activation, sum), ``max`` (window and
+comparators), ``wire`` (nothing but names).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.fifo_depth import axes, fifo_depths
 from hwgen.stream.requantise import lanes_agree
 
-GRAPH_DIGITS = 3000           # a dense layer with more signed digits than this is not laid out as a graph
+GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Options:
     interval : int or None
         Cycles an image may take; None: as many as the layers in front of the dense ones need.
     fifo_slack : int or None
-        Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for the
-        stream never to be held up.
+        Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for
+        the stream never to be held up.
     """
 
     dense: str = "auto"
@@ -83,8 +83,8 @@ class LayerPlan:
     code : DenseCode or None
         Of a layer from ROM.
     fifos : tuple of int
-        Depth of the queue at each source of a join, 0 for none: the fewest beats that do, until the engine
-        is built and its latencies are known.
+        Depth of the queue at each source of a join, 0 for none: the fewest beats that do, until the
+        engine is built and its latencies are known.
     """
 
     layer: Layer
@@ -116,7 +116,8 @@ class Plan:
 
 
 def stream_order(format: BeatFormat) -> Int64Array:
-    """Return which element of the tensor, in C, H, W order, each lane of each beat carries; -1 for none.
+    """Return which element of the tensor, in C, H, W order, each lane of each beat carries; -1 for
+    none.
 
     Returns: (beats, lanes) int64.
     """
@@ -149,9 +150,17 @@ class _Planner:
         self.budget = options.interval or 0
         self.formats: dict[str, BeatFormat] = {}
         self.rules: dict[type[Layer], Callable[..., LayerPlan]] = {
-            Input: self._input, Conv2d: self._window, AvgPool: self._window, MaxPool: self._window,
-            Dense: self._dense, Requantise: self._lanes, Activation: self._lanes, Add: self._join,
-            Concat: self._join, Flatten: self._flatten, ArgMax: self._argmax,
+            Input: self._input,
+            Conv2d: self._window,
+            AvgPool: self._window,
+            MaxPool: self._window,
+            Dense: self._dense,
+            Requantise: self._lanes,
+            Activation: self._lanes,
+            Add: self._join,
+            Concat: self._join,
+            Flatten: self._flatten,
+            ArgMax: self._argmax,
         }
         self.structural = structural_interval(network)
 
@@ -165,12 +174,19 @@ class _Planner:
         return BeatFormat.of(self.network.tensors[layer.name], self.ranges[layer.name])
 
     def _input(self, layer: Input, sources: tuple[BeatFormat, ...]) -> LayerPlan:
-        return LayerPlan(layer, "wire", (), self._whole(layer), "frames are counted, one pixel a beat")
+        return LayerPlan(
+            layer, "wire", (), self._whole(layer), "frames are counted, one pixel a beat"
+        )
 
-    def _window(self, layer: Conv2d | AvgPool | MaxPool, sources: tuple[BeatFormat, ...]) -> LayerPlan:
+    def _window(
+        self, layer: Conv2d | AvgPool | MaxPool, sources: tuple[BeatFormat, ...]
+    ) -> LayerPlan:
         form = "max" if isinstance(layer, MaxPool) else "graph"
-        why = ("a comparator tree over the window" if form == "max"
-               else "one window a cycle through one adder graph")
+        why = (
+            "a comparator tree over the window"
+            if form == "max"
+            else "one window a cycle through one adder graph"
+        )
         return LayerPlan(layer, form, sources, self._whole(layer), why, unfold=sources[0].folds > 1)
 
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
@@ -178,34 +194,60 @@ class _Planner:
         agree = isinstance(layer, Activation) or lanes_agree(layer, source.lanes)
         if source.folds == 1 or not agree:
             why = "one unit a channel" + ("" if agree else ": channels of one lane differ in scale")
-            return LayerPlan(layer, "lanes", sources, self._whole(layer), why, unfold=source.folds > 1)
-        format = BeatFormat.of(self.network.tensors[layer.name], self.ranges[layer.name],
-                               lanes=source.lanes)
-        return LayerPlan(layer, "lanes", sources, format, f"one unit for every {source.folds} channels")
+            return LayerPlan(
+                layer, "lanes", sources, self._whole(layer), why, unfold=source.folds > 1
+            )
+        format = BeatFormat.of(
+            self.network.tensors[layer.name], self.ranges[layer.name], lanes=source.lanes
+        )
+        return LayerPlan(
+            layer, "lanes", sources, format, f"one unit for every {source.folds} channels"
+        )
 
     def _join(self, layer: Add | Concat, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         format = self._whole(layer)
         for name, source in zip(layer.inputs, sources, strict=True):
             if source.folds > 1:
-                raise layer.error("sources", "branches that carry whole pixels",
-                                  f"{name}, whose channels come one after the other (dense layer in ROM form)")
+                raise layer.error(
+                    "sources",
+                    "branches that carry whole pixels",
+                    f"{name}, whose channels come one after the other (dense layer in ROM form)",
+                )
         fewest = fifo_depths(self.network, layer.name, {**self.formats, layer.name: format})
         slack = self.options.fifo_slack or 0
-        return LayerPlan(layer, "lanes", sources, format, f"a join that needs queues of at least {fewest}",
-                         fifos=tuple(depth + slack for depth in fewest))
+        return LayerPlan(
+            layer,
+            "lanes",
+            sources,
+            format,
+            f"a join that needs queues of at least {fewest}",
+            fifos=tuple(depth + slack for depth in fewest),
+        )
 
     def _flatten(self, layer: Flatten, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]
         readers = [self.network.by_name[name] for name in self.network.readers[layer.name]]
-        if source.height * source.width == 1 or (readers and all(isinstance(r, Dense) for r in readers)):
-            return LayerPlan(layer, "wire", sources, source, "the dense layer takes pixels as they come")
-        return LayerPlan(layer, "gather", sources, self._whole(layer), "all codes of an image in one beat")
+        if source.height * source.width == 1 or (
+            readers and all(isinstance(r, Dense) for r in readers)
+        ):
+            return LayerPlan(
+                layer, "wire", sources, source, "the dense layer takes pixels as they come"
+            )
+        return LayerPlan(
+            layer, "gather", sources, self._whole(layer), "all codes of an image in one beat"
+        )
 
     def _argmax(self, layer: ArgMax, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         if layer is not self.network.output:
             raise layer.error("name", "an ArgMax as the last layer", "one that another layer reads")
-        return LayerPlan(layer, "max", sources, self._whole(layer), "a comparator tree over the scores",
-                         unfold=sources[0].folds > 1)
+        return LayerPlan(
+            layer,
+            "max",
+            sources,
+            self._whole(layer),
+            "a comparator tree over the scores",
+            unfold=sources[0].folds > 1,
+        )
 
     def _dense(self, layer: Dense, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]
@@ -213,15 +255,26 @@ class _Planner:
         budget = max(self.options.interval or 0, self.structural)
         best = None if self.options.dense == "graph" else self._rom(layer, source, budget)
         fits = best is not None and best.interval <= budget
-        if best is None or (self.options.dense == "auto" and digits <= GRAPH_DIGITS
-                            and (not fits or _rom_cost(best) >= _graph_cost(digits, source))):
-            return LayerPlan(layer, "graph", sources, self._whole(layer),
-                             f"{digits} digits: an adder graph, used once an image")
+        if best is None or (
+            self.options.dense == "auto"
+            and digits <= GRAPH_DIGITS
+            and (not fits or _rom_cost(best) >= _graph_cost(digits, source))
+        ):
+            return LayerPlan(
+                layer,
+                "graph",
+                sources,
+                self._whole(layer),
+                f"{digits} digits: an adder graph, used once an image",
+            )
         tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
-        why = (f"{best.lanes} lanes of {best.terms} do {layer.weight.size} weights in {best.interval} of "
-               f"{budget} cycles")
-        return LayerPlan(layer, "rom", sources, BeatFormat.of(tensor, values, lanes=best.lanes), why,
-                         code=best)
+        why = (
+            f"{best.lanes} lanes of {best.terms} do {layer.weight.size} weights in {best.interval} "
+            f"of {budget} cycles"
+        )
+        return LayerPlan(
+            layer, "rom", sources, BeatFormat.of(tensor, values, lanes=best.lanes), why, code=best
+        )
 
     def _rom(self, layer: Dense, source: BeatFormat, budget: int) -> DenseCode:
         """Return the cheapest unit that keeps the interval, or the fastest if none does."""
@@ -259,10 +312,12 @@ def structural_interval(network: Network) -> int:
 
 
 def _rom_cost(code: DenseCode) -> float:
-    """LUT positions, roughly: a shifter and an accumulator a term and lane, and the image's words."""
+    """LUT positions, roughly: shifters and accumulators, and the image's words."""
     return code.lanes * (24 + 40 * code.terms) + 60 + 8 * 8 * code.terms
 
 
 def _graph_cost(digits: int, source: BeatFormat) -> float:
-    """LUT positions, roughly: shared adders of a dozen bits; the gathered words are flip-flops alone."""
+    """LUT positions, roughly: shared adders of a dozen bits; the gathered words are flip-flops
+    alone.
+    """
     return 0.7 * digits * 14 + source.beats * source.bits * 0.5

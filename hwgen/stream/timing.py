@@ -1,7 +1,8 @@
 """When each beat of the first image leaves each layer: the cycle-exact schedule without stalls.
 
-Time 0 is the cycle in which the first pixel is taken from the input; a beat's time is the first cycle in which
-it is offered. The engine is idle before, and nothing holds it up behind; pixels come one a cycle.
+Time 0 is the cycle in which the first pixel is taken from the input; a beat's time is the first
+cycle in which it is offered. The engine is idle before, and nothing holds it up behind; pixels come
+one a cycle.
 """
 
 from __future__ import annotations
@@ -30,22 +31,29 @@ def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Ar
     return sources[0] if part is None else _through(part, _joined(plan, sources))
 
 
-def queue_depths(fewest: tuple[int, ...], sources: list[Int64Array], interval: int) -> tuple[int, ...]:
-    """Return the depth of the queue each branch before a join needs for the stream never to be held up.
+def queue_depths(
+    fewest: tuple[int, ...], sources: list[Int64Array], interval: int
+) -> tuple[int, ...]:
+    """Return the depth of the queue each branch before a join needs for the stream never to be held
+    up.
 
-    Parameters: fewest, beats without which the join would wait for ever; sources, times at which the first
-    image's beats come from each branch; interval, cycles from image to image up to here.
+    Parameters: fewest, beats without which the join would wait for ever; sources, times at which
+    the first image's beats come from each branch; interval, cycles from image to image up to here.
     """
     images = 3
     arrivals = [np.concatenate([times + n * interval for n in range(images)]) for times in sources]
     depths = [0] * len(sources)
-    for _ in range(2):                                  # a queue delays its branch, and so the join
+    for _ in range(2):  # a queue delays its branch, and so the join
         late = [times + queue_latency(depth) for times, depth in zip(arrivals, depths, strict=True)]
         joined = np.maximum.reduce(late)
-        waiting = [np.searchsorted(times, joined, side="right") - np.arange(joined.size)
-                   for times in arrivals]
-        depths = [0 if w.max() <= 1 and least == 0 else max(least, int(w.max()) + 1)
-                  for w, least in zip(waiting, fewest, strict=True)]
+        waiting = [
+            np.searchsorted(times, joined, side="right") - np.arange(joined.size)
+            for times in arrivals
+        ]
+        depths = [
+            0 if w.max() <= 1 and least == 0 else max(least, int(w.max()) + 1)
+            for w, least in zip(waiting, fewest, strict=True)
+        ]
     return tuple(depths)
 
 
@@ -59,7 +67,9 @@ def part_interval(part: Any) -> int:
 
 
 def part_latency(part: Any) -> int:
-    """Return the cycles from the last pixel that a beat needs to that beat, summed over a layer's parts."""
+    """Return the cycles from the last pixel that a beat needs to that beat, summed over a layer's
+    parts.
+    """
     if isinstance(part, Chain):
         return sum(part_latency(one) for one in part.parts.values())
     if isinstance(part, Linear):
@@ -87,7 +97,7 @@ def _through(part: Any, times: Int64Array) -> Int64Array:
     if isinstance(part, Window):
         return _window(part, times)
     if isinstance(part, Gather):
-        return times[part.count - 1::part.count] + part.latency
+        return times[part.count - 1 :: part.count] + part.latency
     if isinstance(part, DenseRom):
         code = part.code
         return times[-1] + part.latency + code.steps * np.arange(code.slots)
@@ -97,7 +107,7 @@ def _through(part: Any, times: Int64Array) -> Int64Array:
 def _window(window: Window, times: Int64Array) -> Int64Array:
     rows, columns = window.rows, window.columns
     raster = np.zeros((rows.places, columns.places), np.int64)
-    raster[:rows.size, :columns.size] = times.reshape(rows.size, columns.size)
+    raster[: rows.size, : columns.size] = times.reshape(rows.size, columns.size)
     place = np.arange(raster.size)
     # A place is walked when its pixel is there and the place before is done: a running maximum.
     walked = np.maximum.accumulate(raster.ravel() - place) + place

@@ -50,7 +50,8 @@ class StreamTop(wiring.Component):
     interval : int
         Cycles from one image to the next when they follow each other without a gap.
     latency : int
-        Cycles from an image's first pixel taken to its last result offered, from idle, without stalls.
+        Cycles from an image's first pixel taken to its last result offered, from idle, without
+        stalls.
     """
 
     def __init__(self, *, plan: Plan, make_graph: GraphMaker) -> None:
@@ -61,8 +62,13 @@ class StreamTop(wiring.Component):
         layers = []
         for one in plan.layers:
             name = one.layer.name
-            part = (FrameGuard(format=one.format) if isinstance(one.layer, Input)
-                    else None if one.form == "wire" else build_layer(one, plan, make_graph))
+            part = (
+                FrameGuard(format=one.format)
+                if isinstance(one.layer, Input)
+                else None
+                if one.form == "wire"
+                else build_layer(one, plan, make_graph)
+            )
             sources = [times[source] for source in one.layer.inputs]
             if one.fifos and plan.options.fifo_slack is None:
                 one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
@@ -76,22 +82,35 @@ class StreamTop(wiring.Component):
         if isinstance(last.layer, ArgMax):
             tensor = network.tensors[last.layer.source]
             scores = BeatFormat.of(tensor, plan.ranges[last.layer.source])
-            self.output = BeatFormat((0, *scores.lo), (scores.lanes - 1, *scores.hi), scores.lanes + 1,
-                                     scores.height, scores.width)
+            self.output = BeatFormat(
+                (0, *scores.lo),
+                (scores.lanes - 1, *scores.hi),
+                scores.lanes + 1,
+                scores.height,
+                scores.width,
+            )
         else:
             values: Range = plan.ranges[last.layer.name]
             self.output = BeatFormat.of(network.tensors[last.layer.name], values)
         guard = self.parts[network.input.name]
-        super().__init__({
-            "s_axis_tdata": In(whole_bytes(guard.format.bits)), "s_axis_tvalid": In(1),
-            "s_axis_tready": Out(1), "s_axis_tlast": In(1),
-            "m_axis_tdata": Out(whole_bytes(self.output.bits)), "m_axis_tvalid": Out(1),
-            "m_axis_tready": In(1), "m_axis_tlast": Out(1), "frame_error": Out(1)})
+        super().__init__(
+            {
+                "s_axis_tdata": In(whole_bytes(guard.format.bits)),
+                "s_axis_tvalid": In(1),
+                "s_axis_tready": Out(1),
+                "s_axis_tlast": In(1),
+                "m_axis_tdata": Out(whole_bytes(self.output.bits)),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "m_axis_tlast": Out(1),
+                "frame_error": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         readers = self.plan.network.readers
-        ends: dict[str, list[Any]] = {}                 # for each layer, one stream for each reader
+        ends: dict[str, list[Any]] = {}  # for each layer, one stream for each reader
         for plan in self.plan.layers:
             name = plan.layer.name
             sources = [ends[source].pop(0) for source in plan.layer.inputs]
@@ -113,9 +132,13 @@ class StreamTop(wiring.Component):
             return sources[0]
         add(m, platform, name, part)
         if isinstance(part, FrameGuard):
-            m.d.comb += [part.tdata.eq(self.s_axis_tdata), part.tvalid.eq(self.s_axis_tvalid),
-                         part.tlast.eq(self.s_axis_tlast), self.s_axis_tready.eq(part.tready),
-                         self.frame_error.eq(part.frame_error)]
+            m.d.comb += [
+                part.tdata.eq(self.s_axis_tdata),
+                part.tvalid.eq(self.s_axis_tvalid),
+                part.tlast.eq(self.s_axis_tlast),
+                self.s_axis_tready.eq(part.tready),
+                self.frame_error.eq(part.frame_error),
+            ]
             return part.o
         if plan.fifos:
             for n, depth in enumerate(plan.fifos):
@@ -136,7 +159,9 @@ class StreamTop(wiring.Component):
         plan = self.plan.layers[-1]
         if plan.format.folds > 1:
             gather = Gather(source=plan.format, count=plan.format.folds)
-            select = Select(layout=gather.layout, picks=list(range(self.output.lanes)), format=self.output)
+            select = Select(
+                layout=gather.layout, picks=list(range(self.output.lanes)), format=self.output
+            )
             add(m, platform, "output__gather", gather)
             add(m, platform, "output__select", select)
             _connect(m, end, gather.i)
@@ -145,11 +170,18 @@ class StreamTop(wiring.Component):
         out = FrameOut(format=self.output)
         add(m, platform, "output__frame", out)
         _connect(m, end, out.i)
-        m.d.comb += [self.m_axis_tdata.eq(out.tdata), self.m_axis_tvalid.eq(out.tvalid),
-                     self.m_axis_tlast.eq(out.tlast), out.tready.eq(self.m_axis_tready)]
+        m.d.comb += [
+            self.m_axis_tdata.eq(out.tdata),
+            self.m_axis_tvalid.eq(out.tvalid),
+            self.m_axis_tlast.eq(out.tlast),
+            out.tready.eq(self.m_axis_tready),
+        ]
 
 
 def _connect(m: Module, source: Any, sink: Any) -> None:
     """Connect two streams of the same bits."""
-    m.d.comb += [sink.valid.eq(source.valid), sink.payload.eq(source.payload),
-                 source.ready.eq(sink.ready)]
+    m.d.comb += [
+        sink.valid.eq(source.valid),
+        sink.payload.eq(source.payload),
+        source.ready.eq(sink.ready),
+    ]
