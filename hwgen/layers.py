@@ -1,170 +1,41 @@
 """The layers of a network of integers: what each one means, exactly, and which shapes it takes.
 
-Every layer is a frozen dataclass of ints, tuples and read-only ``int64`` arrays. Its docstring is its
-definition; the golden model and the generators each write the arithmetic themselves. ``infer`` checks the
-layer against the tensors it reads and returns the tensor it makes; it never computes a code.
+Every layer is a frozen dataclass of ints, tuples and read-only ``int64`` arrays. Its docstring is
+its definition; the golden model and the generators each write the arithmetic themselves. ``infer``
+checks the layer against the tensors it reads and returns the tensor it makes; it never computes a
+code.
 
-Symbols: ``x`` an input tensor (N, C, H, W), ``y`` the output, ``half(s)`` = 2**(s-1), or 0 if s = 0;
-``>>`` is the arithmetic shift (towards minus infinity), so ``(v + half(s)) >> s`` rounds to nearest, ties
-towards plus infinity.
+Symbols: ``x`` an input tensor (N, C, H, W), ``y`` the output, ``half(s)`` = 2**(s-1), or 0 if
+s = 0; ``>>`` is the arithmetic shift (towards minus infinity), so ``(v + half(s)) >> s`` rounds to
+nearest, ties towards plus infinity.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from hwgen.errors import HwgenError
+from hwgen.layer_base import (
+    MAX_ELEMENTS,
+    MAX_FRAC,
+    MAX_SHIFT,
+    MAX_SIDE,
+    MAX_WEIGHT,
+    NAME,
+    Int64Array,
+    Layer,
+    Tensor,
+    int64,
+    shown,
+    signed_digits,
+)
 
-Int64Array = npt.NDArray[np.int64]
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
-MAX_CODE_BITS = 16
-MAX_SHIFT = 48
-MAX_FRAC = 64
-MAX_WEIGHT = 2**31
-MAX_SIDE = 1 << 16            # channels, rows or columns of one tensor
-MAX_ELEMENTS = 1 << 28        # of one tensor or one weight array
-
-
-def signed_digits(value: int) -> int:
-    """Return the number of nonzero digits of an integer in canonical signed digit form."""
-    value = abs(int(value))
-    return ((3 * value) ^ value).bit_count()
-
-
-def int64(values: npt.ArrayLike) -> Int64Array:
-    """Return a read-only, C-contiguous int64 copy of integers; floats are refused, not rounded."""
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"Integers are needed, not {array.dtype}")
-    array = np.array(array, dtype=np.int64, order="C")
-    array.setflags(write=False)
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """The format of one tensor between layers; no values.
-
-    A tensor is either **codes** (at most 16 bits, one ``frac`` for all channels, ``lo <= 0 <= hi``), or exact
-    **accumulators** (any width, one ``frac`` a channel; ``lo`` and ``hi`` are None, see ``hwgen.ranges``).
-    The real value of an element is ``integer * 2**-frac[channel]``.
-    """
-
-    channels: int
-    height: int
-    width: int
-    frac: Int64Array            # (channels,)
-    lo: int | None = None
-    hi: int | None = None
-
-    @property
-    def is_codes(self) -> bool:
-        """True for codes, False for accumulators."""
-        return self.lo is not None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        return (self.channels, self.height, self.width)
-
-    @property
-    def size(self) -> int:
-        """Number of elements of one image."""
-        return self.channels * self.height * self.width
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """What all layers have: a name (a Verilog identifier without double underscores) and its sources."""
-
-    name: str
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "Int64Array":
-                try:
-                    object.__setattr__(self, field.name, int64(value))
-                except TypeError as error:
-                    raise self.error(field.name, "integers", str(np.asarray(value).dtype)) from error
-            elif field.type == "int":
-                object.__setattr__(self, field.name, self._whole(field.name, value))
-            elif field.type.startswith("tuple[int"):
-                object.__setattr__(self, field.name,
-                                   tuple(self._whole(field.name, v) for v in value))
-            elif field.type == "tuple[str, ...]":
-                object.__setattr__(self, field.name, tuple(value))
-
-    def _whole(self, field: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise self.error(field, "an integer", repr(value))
-        return int(value)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the layers this one reads."""
-        source = getattr(self, "source", None)
-        return getattr(self, "sources", ()) if source is None else (source,)
-
-    def error(self, field: str, needed: str, came: object) -> HwgenError:
-        """Return the error that names this layer, the field, what was needed and what came."""
-        return HwgenError(f"Layer {self.name!r}, {field}: {needed} needed, not {came}")
-
-    def infer(self, *tensors: Tensor) -> Tensor:
-        """Check this layer against the tensors it reads; return the tensor it makes."""
-        raise NotImplementedError
-
-    # --- checks that several layers share -----------------------------------------------------------
-
-    def _codes(self, tensor: Tensor) -> Tensor:
-        if not tensor.is_codes:
-            raise self.error("source", "codes (put a Requantise in between)", "accumulators")
-        return tensor
-
-    def _array(self, field: str, shape: tuple[int, ...], *, limit: int = MAX_WEIGHT) -> None:
-        array: Int64Array = getattr(self, field)
-        if array.shape != shape:
-            raise self.error(field, f"shape {shape}", array.shape)
-        if array.size and max(-int(array.min()), int(array.max())) > limit:
-            raise self.error(field, f"values within +-{limit}", f"{array.min()}..{array.max()}")
-
-    def _code_range(self, lo: int, hi: int, frac: int) -> None:
-        if not lo <= 0 <= hi:
-            raise self.error("lo, hi", "lo <= 0 <= hi", f"{lo}, {hi}")
-        if hi - lo >= 1 << MAX_CODE_BITS or lo < -(1 << 15):
-            raise self.error("lo, hi", f"a range of at most {MAX_CODE_BITS} bits", f"{lo}..{hi}")
-        if abs(frac) > MAX_FRAC:
-            raise self.error("frac", f"a number from -{MAX_FRAC} to {MAX_FRAC}", frac)
-
-    def _window(self, tensor: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...],
-                padding: tuple[int, ...], dilation: tuple[int, ...] = (1, 1)) -> tuple[int, int]:
-        for field, value, count, least in (("kernel", kernel, 2, 1), ("stride", stride, 2, 1),
-                                           ("padding", padding, 4, 0), ("dilation", dilation, 2, 1)):
-            if len(value) != count or min(value) < least or max(value) > MAX_SIDE:
-                raise self.error(field, f"{count} numbers from {least} to {MAX_SIDE}", value)
-        top, left, bottom, right = padding
-        size = tuple((side + pad - dil * (k - 1) - 1) // step + 1
-                     for side, pad, dil, k, step in zip(tensor.shape[1:], (top + bottom, left + right),
-                                                        dilation, kernel, stride, strict=True))
-        if min(size) < 1:
-            raise self.error("kernel", f"a window that fits into the padded {tensor.height}x"
-                             f"{tensor.width} image", f"{kernel[0]}x{kernel[1]}")
-        for k, dil, pads in zip(kernel, dilation, ((top, bottom), (left, right)), strict=True):
-            if max(pads) > dil * (k - 1):
-                raise self.error("padding", f"at most the window's reach of {dil * (k - 1)}", max(pads))
-        return size  # type: ignore[return-value]  # two entries: the zip above has two
-
-    def _one_frac(self, tensor: Tensor) -> int:
-        if np.any(tensor.frac != tensor.frac[0]):
-            raise self.error("source", "one frac for all channels (put a Requantise in between)",
-                             "several")
-        return int(tensor.frac[0])
+__all__ = [
+    "KINDS", "MAX_ELEMENTS", "MAX_FRAC", "MAX_SHIFT", "MAX_SIDE", "MAX_WEIGHT", "NAME",
+    "Activation", "Add", "ArgMax", "AvgPool", "Concat", "Conv2d", "Dense", "Flatten", "Input",
+    "Int64Array", "Layer", "MaxPool", "Requantise", "Tensor", "int64", "shown", "signed_digits",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,14 +59,14 @@ class Input(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(Layer):
-    """Exact convolution (correlation): ``y[o] = bias[o] + sum(weight[o, i, r, c] * x[g(o, i), ...])``.
+    """Exact convolution (correlation): ``y[o] = bias[o] + sum(weight[o, i, r, c] * x[g(o, i)])``.
 
     weight is (co, ci / groups, kh, kw); output channel o reads the input channels of its group
     ``o // (co / groups)``. Pixel (r, c) of the window of output pixel (oy, ox) is input row
-    ``oy * stride[0] - top + r * dilation[0]`` and column ``ox * stride[1] - left + c * dilation[1]``; places
-    outside the image are 0. padding is (top, left, bottom, right). Size:
-    ``floor((H + top + bottom - dilation * (kh - 1) - 1) / stride) + 1``. y is an accumulator in units of
-    ``2**-(frac of x + frac_w[o])``; so is bias.
+    ``oy * stride[0] - top + r * dilation[0]`` and column ``ox * stride[1] - left + c *
+    dilation[1]``; places outside the image are 0. padding is (top, left, bottom, right). Size:
+    ``floor((H + top + bottom - dilation * (kh - 1) - 1) / stride) + 1``. y is an accumulator in
+    units of ``2**-(frac of x + frac_w[o])``; so is bias.
     """
 
     source: str
@@ -213,7 +84,8 @@ class Conv2d(Layer):
             raise self.error("weight", "a shape (co, ci, kh, kw)", self.weight.shape)
         co, ci, kh, kw = self.weight.shape
         if self.groups < 1 or co % self.groups or x.channels % self.groups:
-            raise self.error("groups", f"a divisor of {x.channels} inputs and {co} outputs", self.groups)
+            raise self.error("groups", f"a divisor of {x.channels} inputs and {co} outputs",
+                             self.groups)
         self._array("weight", (co, x.channels // self.groups, kh, kw))
         self._array("bias", (co,), limit=1 << 50)
         self._array("frac_w", (co,), limit=MAX_FRAC)
@@ -251,8 +123,9 @@ class Dense(Layer):
 class Requantise(Layer):
     """Scale, round, shift and clip to codes, with parameters per channel.
 
-    ``y = clip((x * multiplier[c] + offset[c] + half(shift[c])) >> shift[c], lo, hi)``; the product is exact,
-    multiplier has at most three signed digits (usually one), shift is 0..48. ReLU is ``lo = 0``.
+    ``y = clip((x * multiplier[c] + offset[c] + half(shift[c])) >> shift[c], lo, hi)``; the product
+    is exact, multiplier has at most three signed digits (usually one), shift is 0..48. ReLU is
+    ``lo = 0``.
     """
 
     source: str
@@ -282,8 +155,8 @@ class Activation(Layer):
     """A piecewise-linear function, the same for every channel.
 
     K segments; ``k`` = number of ``breakpoints`` (K - 1 of them, strictly rising) that are <= x;
-    ``y = clip((x * slopes[k] + offsets[k] + half(shift)) >> shift, lo, hi)``. Slopes have at most two signed
-    digits. x may be codes or accumulators, but with one frac for all channels.
+    ``y = clip((x * slopes[k] + offsets[k] + half(shift)) >> shift, lo, hi)``. Slopes have at most
+    two signed digits. x may be codes or accumulators, but with one frac for all channels.
     """
 
     source: str
@@ -317,7 +190,10 @@ class Activation(Layer):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Layer):
-    """Largest code of each window; places in the padding are ignored. Geometry as in Conv2d."""
+    """Largest code of each window; places in the padding are ignored. Geometry as in Conv2d.
+
+    Padding is smaller than the kernel, so every window holds a pixel of the image.
+    """
 
     source: str
     kernel: tuple[int, int]
@@ -327,11 +203,6 @@ class MaxPool(Layer):
     def infer(self, *tensors: Tensor) -> Tensor:
         x = self._codes(tensors[0])
         height, width = self._window(x, self.kernel, self.stride, self.padding)
-        tops = [oy * self.stride[0] - self.padding[0] for oy in range(height)]
-        lefts = [ox * self.stride[1] - self.padding[1] for ox in range(width)]
-        if (any(t + self.kernel[0] <= 0 or t >= x.height for t in tops)
-                or any(t + self.kernel[1] <= 0 or t >= x.width for t in lefts)):
-            raise self.error("padding", "windows that touch the image", self.padding)
         return Tensor(x.channels, height, width, x.frac, x.lo, x.hi)
 
 
@@ -339,7 +210,8 @@ class MaxPool(Layer):
 class AvgPool(Layer):
     """Exact **sum** of each window, padded zeros included: an accumulator with the frac of x.
 
-    The division is part of the Requantise that follows (1/49 by signed digits). Geometry as in Conv2d.
+    The division is part of the Requantise that follows (1/49 by signed digits). Geometry as in
+    Conv2d.
     """
 
     source: str
@@ -403,6 +275,7 @@ class Concat(Layer):
         lo, hi = min(t.lo or 0 for t in tensors), max(t.hi or 0 for t in tensors)
         self._code_range(lo, hi, int(first.frac[0]))
         channels = sum(t.channels for t in tensors)
+        self._few_channels(channels)
         return Tensor(channels, *first.shape[1:], int64([first.frac[0]] * channels), lo, hi)
 
 
@@ -414,12 +287,13 @@ class Flatten(Layer):
 
     def infer(self, *tensors: Tensor) -> Tensor:
         x = self._codes(tensors[0])
+        self._few_channels(x.size)
         return Tensor(x.size, 1, 1, int64([x.frac[0]] * x.size), x.lo, x.hi)
 
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Layer):
-    """Index of the largest channel of each pixel; the lowest index wins a tie. One channel, frac 0."""
+    """Index of the largest channel of each pixel; ties: the lowest. One channel, frac 0."""
 
     source: str
 

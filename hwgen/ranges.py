@@ -1,7 +1,8 @@
 """The one range analysis: which integers each layer's output can take, channel by channel.
 
-Inputs of a layer are taken as independent, so every bound is reached by some codes in the sources' ranges,
-and the bounds hold for every image. Ranges of codes always include 0, the value of the padding.
+Inputs of a layer are taken as independent and every tap as inside the image, so every bound is
+reached by some codes in the sources' ranges, and the bounds hold for every image. Ranges of codes
+always include 0, the value of the padding.
 """
 
 from __future__ import annotations
@@ -69,12 +70,14 @@ def value_ranges(network: Network) -> Mapping[str, Range]:
     return MappingProxyType(ranges)
 
 
-def linear_range(weight: Int64Array, lo: Int64Array, hi: Int64Array) -> tuple[Int64Array, Int64Array]:
+def linear_range(weight: Int64Array, lo: Int64Array,
+                 hi: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Return the exact range of ``weight @ x`` for lo <= x <= hi.
 
     Parameters: weight, (outputs, inputs); lo and hi, (inputs,). Returns two (outputs,) arrays.
     """
-    plus, minus = np.maximum(weight, 0), np.minimum(weight, 0)
+    plus: Int64Array = np.maximum(weight, 0)
+    minus: Int64Array = np.minimum(weight, 0)
     return plus @ lo + minus @ hi, plus @ hi + minus @ lo
 
 
@@ -82,7 +85,7 @@ def _range(layer: Layer, sources: list[Range], network: Network) -> tuple[Int64A
     match layer:
         case Input():
             count = layer.channels
-            return np.full(count, layer.lo), np.full(count, layer.hi)
+            return int64([layer.lo] * count), int64([layer.hi] * count)
         case Conv2d():
             return _conv(layer, sources[0])
         case Dense():
@@ -97,13 +100,10 @@ def _range(layer: Layer, sources: list[Range], network: Network) -> tuple[Int64A
             taps = layer.kernel[0] * layer.kernel[1]
             return sources[0].lo * taps, sources[0].hi * taps
         case Add():
-            lo = sum(np.asarray(s.lo, float) * 2.0**n for s, n in zip(sources, layer.shifts, strict=True))
-            hi = sum(np.asarray(s.hi, float) * 2.0**n for s, n in zip(sources, layer.shifts, strict=True))
-            _bounded(layer, max(np.abs(lo).max(), np.abs(hi).max()))
-            return (sum((s.lo << n for s, n in zip(sources, layer.shifts, strict=True)), int64(0)),
-                    sum((s.hi << n for s, n in zip(sources, layer.shifts, strict=True)), int64(0)))
+            return _add(layer, sources)
         case Concat():
-            return (np.concatenate([s.lo for s in sources]), np.concatenate([s.hi for s in sources]))
+            return (np.concatenate([s.lo for s in sources]),
+                    np.concatenate([s.hi for s in sources]))
         case Flatten():
             pixels = network.tensors[layer.name].channels // sources[0].lo.size
             return np.repeat(sources[0].lo, pixels), np.repeat(sources[0].hi, pixels)
@@ -117,6 +117,17 @@ def _range(layer: Layer, sources: list[Range], network: Network) -> tuple[Int64A
 def _bounded(layer: Layer, largest: float) -> None:
     if not largest < LIMIT / 2:
         raise layer.error("range", "values below 2**61", f"{float(largest):.3g}")
+
+
+def _add(layer: Add, sources: list[Range]) -> tuple[Int64Array, Int64Array]:
+    ends = [np.stack([source.lo, source.hi]) for source in sources]
+    reach = sum(np.abs(end.astype(float)) * 2.0**up
+                for end, up in zip(ends, layer.shifts, strict=True))
+    _bounded(layer, float(np.max(reach)))
+    total = np.zeros_like(ends[0])
+    for end, up in zip(ends, layer.shifts, strict=True):
+        total += end << up
+    return total[0], total[1]
 
 
 def _linear(layer: Layer, weight: Int64Array, bias: Int64Array,
@@ -144,10 +155,11 @@ def _conv(layer: Conv2d, x: Range) -> tuple[Int64Array, Int64Array]:
 
 def _shifted(layer: Requantise | Activation, x: Int64Array, factor: Int64Array, offset: Int64Array,
              shift: Int64Array) -> Int64Array:
-    """Return clip((x * factor + offset + half) >> shift), all in int64, after bounding the product."""
+    """Return clip((x * factor + offset + half) >> shift) in int64, after bounding the product."""
     _bounded(layer, float((np.abs(x.astype(float) * factor) + np.abs(offset)).max()) + 2.0**48)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return np.clip((x * factor + offset + half) >> shift, layer.lo, layer.hi)
+    y: Int64Array = np.clip((x * factor + offset + half) >> shift, layer.lo, layer.hi)
+    return y
 
 
 def _activation(layer: Activation, x: Range) -> tuple[Int64Array, Int64Array]:

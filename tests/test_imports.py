@@ -19,14 +19,16 @@ FOLDERS = {
 }
 # The modules of hwgen that compress may use, and the one module of sim.
 OPEN_TO_COMPRESS = (
-    "hwgen.network", "hwgen.layers", "hwgen.netfile", "hwgen.ranges", "hwgen.adders", "hwgen.cost",
+    "hwgen.network", "hwgen.layers", "hwgen.layer_base", "hwgen.netfile", "hwgen.ranges",
+    "hwgen.adders", "hwgen.cost",
     "hwgen.datasets", "hwgen.errors", "hwgen.files", "hwgen.progress", "hwgen.compress",
     "hwgen.sim.golden",
 )
 GOLDEN = ("hwgen.sim.golden", "hwgen.sim.golden_layers")
 # The network file, and what it stands on.
 OPEN_TO_GOLDEN = (
-    "hwgen.network", "hwgen.layers", "hwgen.netfile", "hwgen.ranges", "hwgen.errors", *GOLDEN,
+    "hwgen.network", "hwgen.layers", "hwgen.layer_base", "hwgen.netfile", "hwgen.ranges",
+    "hwgen.errors", *GOLDEN,
 )
 FORBIDDEN = {
     "hwgen": ("torch", "hwgen.compress", "hwgen.sim", "hwgen.boards", "hwgen.commands"),
