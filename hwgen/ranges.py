@@ -52,7 +52,7 @@ class Range:
 def width_of(lo: int, hi: int) -> tuple[int, bool]:
     """Return (bits, signed) of the smallest representation that holds lo..hi; at least 1 bit."""
     if lo < 0:
-        return max((-lo - 1).bit_length(), hi.bit_length()) + 1, True
+        return max((-lo - 1).bit_length(), max(hi, 0).bit_length()) + 1, True
     return max(hi.bit_length(), 1), False
 
 
