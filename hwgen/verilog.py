@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from amaranth import ClockSignal, Instance, Module, ResetSignal
+from amaranth import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -26,12 +26,14 @@ from hwgen.tools import run_yosys
 
 # Names of ports and of registers stay, names that are only another name for something go. A
 # register that holds its value gets a clock enable, which reads better and lets synthesis begin
-# where we mean it to.
+# where we mean it to. A choice of several becomes a chain of choices of two: Yosys would write it
+# as a casez whose patterns overlap.
 SCRIPT = """
 read_rtlil design.il
 hierarchy -check -top {top}
 memory_collect
 proc -norom
+pmuxtree
 opt_clean -purge
 opt_expr -keepdc
 opt_dff
@@ -66,6 +68,7 @@ class Emission:
         ports = {}
         for path, member, value in component.signature.flatten(component):
             port = "__".join(map(str, path))
+            Value.cast(value).name = f"{name}__{port}"          # the name of the parent's wire
             ports[f"{'i' if member.flow is In else 'o'}_{port}"] = value
         own = text[text.index(f"module \\{module}\n") :]
         own = own[: own.index("\nend\n")]
@@ -119,6 +122,8 @@ def _plain_names(text: str, top: str) -> str:
     if len({old.replace(".", "__") for old in olds}) != len(olds):
         raise HwgenError(f"Two modules of {top} would get the same name")
     text = pattern.sub(lambda match: f"{top}__{match[1].replace('.', '__')}", text)
+    # A memory's ports have no name of their own.
+    text = re.sub(r"(?<=\\)\$signature__", "port__", text)
     # A second signal of one name gets ``$`` and a number from Amaranth, which Verilog would have to
     # escape.
     return re.sub(r"(?<=\\)([A-Za-z_]\w*)\$(\d+)\b", r"\1_n\2", text)

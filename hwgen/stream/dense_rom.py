@@ -176,7 +176,8 @@ class DenseRom(wiring.Component):
                          lane.start.eq(stages[3].start), lane.enable.eq(enable)]
             biases = self.bias[n::code.lanes].tolist()
             if any(biases):
-                m.d.comb += lane.bias.eq(Array([*biases, 0])[stages[3].slot])
+                bias = Signal(shape_of(min(biases), max(biases)), name=f"bias_{n}")
+                m.d.comb += [bias.eq(Array([*biases, 0])[stages[3].slot]), lane.bias.eq(bias)]
             sums.append(lane.total)
 
         done = Signal(name="done")
@@ -219,10 +220,10 @@ class DenseRom(wiring.Component):
         full = Signal(2, name="bank_full")
         filled, used = Signal(name="bank_filled"), Signal(name="bank_used")
         place = Signal(range(self.code.words), name="place")
-        m.d.comb += [self.i.ready.eq(~full.bit_select(filled, 1)), write.en.eq(self.i.valid & self.i.ready),
+        m.d.comb += [self.i.ready.eq(~Mux(filled, full[1], full[0])), write.en.eq(self.i.valid & self.i.ready),
                      write.addr.eq(Cat(place, filled)), write.data.eq(self.i.payload),
                      read.en.eq(enable), read.addr.eq(Cat(word, used)),
-                     mark.valid.eq(full.bit_select(used, 1))]
+                     mark.valid.eq(Mux(used, full[1], full[0]))]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += place.eq(place + 1)
             with m.If(place == self.code.words - 1):

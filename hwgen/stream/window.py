@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,7 +72,11 @@ class Axis:
 
     def hit(self, m: Module, place: Signal, step: Value, name: str) -> Value:
         """Return a bit that is high while ``place`` is a window's; ``step`` is the bit that moves it on."""
-        inside = (place >= self.first) & (place <= self.last)
+        inside: Value = Const(1, 1)
+        if self.first > 0:
+            inside = inside & (place >= self.first)
+        if self.last < self.places - 1:
+            inside = inside & (place <= self.last)
         if self.stride == 1:
             return inside
         start = -self.first % self.stride
