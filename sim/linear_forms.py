@@ -217,6 +217,8 @@ def read_word(bits: Sequence[Trace], forms: Sequence[Form | NotLinear | None], b
         else:
             terms.append(Term(box.floor(form, bit.bit), position, 1))
         position = _run(bits, position, bit, form, forms)
+    if constant >> max(len(bits) - 1, 0) & 1:
+        constant -= 1 << len(bits)              # the same modulo 2**len(bits); a sign, most likely
     return Reading(tuple(terms), constant, delay)
 
 

@@ -37,7 +37,7 @@ write_json {RESULT}
 Bits = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cell:
     """One cell: a word-level operator, a register, a memory, or an instance of a module.
 

@@ -44,8 +44,8 @@ class Tracer:
         Nets at which a trace ends: the module's inputs.
     first_word : int
         Source number of the first word of arithmetic found; the next ones follow.
-    enable : str
-        Name of the wire that must enable every register passed.
+    enable : str or int
+        Name (or net) of the wire that must enable every register passed.
     assumed : mapping of net to bool
         Selects of multiplexers taken as constant.
 
@@ -54,7 +54,7 @@ class Tracer:
     """
 
     def __init__(self, module: Module, inputs: Mapping[int, tuple[int, int]], first_word: int, *,
-                 enable: str = "en", assumed: Mapping[int, bool] | None = None):
+                 enable: str | int = "en", assumed: Mapping[int, bool] | None = None):
         self.module = module
         self.words: list[Cell] = []
         self.first_word = first_word
@@ -180,7 +180,9 @@ class Tracer:
         Raises: NotLinear naming the register that has not.
         """
         wires, names = self.module.wires, self.module.name_of
-        enable = wires.get(self._enable, (ONE,))[0]
+        enable = self._enable
+        if isinstance(enable, str):
+            enable = wires.get(enable, (ONE,))[0]
         for control, cell in self.controls.items():
             label = self.module.label(cell)
             if (control.clock,) != wires.get("clk") or not control.rising or control.clock <= ONE:

@@ -14,7 +14,9 @@ order of the words in x and y is the contract:
 A Dense layer with its weights in a memory (module ``<layer>__weights``) is proved in **parts**, see
 hwgen.sim.proof_rom.
 
-Which pixel reaches which tap, the bias and the clipping behind are the simulation's part.
+In the layer's module, the output stream's payload is shown to be y plus the bias, and its valid to
+be as many registers behind the front's. Which pixel reaches which tap, the handshake and the
+clipping behind are the simulation's part.
 """
 
 from __future__ import annotations
@@ -31,16 +33,18 @@ import numpy as np
 from hwgen.errors import HwgenError
 from hwgen.files import read_json
 from hwgen.network import AvgPool, Conv2d, Dense, Flatten, Network
-from hwgen.ranges import value_ranges
+from hwgen.ranges import linear_range, value_ranges
 from hwgen.sim.design import Design, load_folder
 from hwgen.sim.linear_forms import NotLinear
-from hwgen.sim.netlist import Module, Netlist, read_netlist
+from hwgen.sim.netlist import Cell, Module, Netlist, read_netlist
 from hwgen.sim.netlist_linear import LinearMap, derive
 from hwgen.sim.ports import Tap
+from hwgen.sim.proof_layer import Sums, check_layer
 from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
 from hwgen.sim.proof_rom import packing_of, prove_rom
 
 Progress = Callable[[str, int, int], None]
+BIAS, CONSTANT = "bias", "constant term"
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first coefficient that is not the network's.
+    """The first number that is not the network's.
 
-    Parameters: layer; output, its channel; tap, in words; expected (from net.npz) and derived (from
-    top.v).
+    Parameters: layer; output, its channel; tap, its place in words, or ``bias``; expected (from
+    net.npz) and derived (from top.v).
     """
 
     layer: str
@@ -77,7 +81,8 @@ class Difference:
     derived: int
 
     def __str__(self) -> str:
-        return (f"layer {self.layer}, output channel {self.output}, {self.tap}: coefficient "
+        kind = "" if self.tap in (BIAS, CONSTANT) else "coefficient "
+        return (f"layer {self.layer}, output channel {self.output}, {self.tap}: {kind}"
                 f"{self.expected} needed, the netlist has {self.derived}")
 
 
@@ -206,18 +211,31 @@ def prove_layer(evidence: Evidence, name: str) -> LayerProof:
 def _prove_graph(evidence: Evidence, layer: Conv2d | Dense | AvgPool) -> LayerProof:
     name = layer.name
     graph = f"{name}__graph"
-    _check_instance(evidence.netlist, name, graph)
+    instance = _instance(evidence.netlist, name, graph)
     matrix = matrix_of(evidence.network, layer, evidence.aliases)
     try:
         derived = _derive(evidence.network, layer.source, matrix, evidence.netlist[graph])
         difference = compare(matrix, derived, name)
     except NotLinear as error:
         raise NotLinear(f"{graph}: {error}") from error
+    if difference is None:
+        difference = _check_bias(evidence, layer, matrix, instance, derived)
     return LayerProof(
         name, "none" if difference else "full",
-        str(difference) if difference else "every coefficient and range, for all inputs",
+        str(difference) if difference else "every coefficient, bias and range, for all inputs",
         failed=difference is not None, coefficients=matrix.weights.size, adders=derived.words,
         latency=derived.latency, difference=difference)
+
+
+def _check_bias(evidence: Evidence, layer: Conv2d | Dense | AvgPool, matrix: Matrix,
+                instance: Cell, derived: LinearMap) -> Difference | None:
+    source = value_ranges(evidence.network)[layer.source]
+    lo, hi = linear_range(matrix.weights.T, source.lo[matrix.channels], source.hi[matrix.channels])
+    bias = np.zeros(lo.size, np.int64) if isinstance(layer, AvgPool) else layer.bias
+    found = check_layer(evidence.netlist[layer.name], instance, Sums(lo, hi, bias), derived.latency)
+    if found is None:
+        return None
+    return Difference(layer.name, found[0], BIAS, int(bias[found[0]]), found[1])
 
 
 def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
@@ -243,12 +261,14 @@ def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
                       coefficients=layer.weight.size, difference=difference)
 
 
-def _check_instance(netlist: Netlist, layer: str, graph: str) -> None:
+def _instance(netlist: Netlist, layer: str, graph: str) -> Cell:
+    """Return the one instance of a layer's graph, in the layer's module."""
     parents = [(module.name, cell) for module in netlist.modules.values()
                for cell in module.instances(graph)]
     if [name for name, _ in parents] != [layer]:
         raise HwgenError(f"{graph}: one instance in module {layer} needed, not "
                          f"{', '.join(name for name, _ in parents) or 'none'}")
+    return parents[0][1]
 
 
 def _derive(network: Network, source: str, matrix: Matrix, module: Module) -> LinearMap:
@@ -275,7 +295,7 @@ def compare(matrix: Matrix, derived: LinearMap, layer: str) -> Difference | None
             i = int(wrong[0])
             return Difference(layer, j, matrix.tap(i), int(matrix.weights[i, j]), int(column[i]))
         if form.constant:
-            return Difference(layer, j, "constant term", 0, form.constant)
+            return Difference(layer, j, CONSTANT, 0, form.constant)
     if refused:
         raise NotLinear(f"output channel {refused[0][0]}: {refused[0][1]}"
                         + (f" (and {len(refused) - 1} more outputs)" if len(refused) > 1 else ""))

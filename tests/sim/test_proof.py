@@ -54,11 +54,31 @@ module conv1__graph(clk, rst, en, other, x, y);
   end
   assign y = {d1_minus, 1'b0, sum_1, sum_0};
 endmodule
-module conv1(clk, rst, en, other, x, y);
-  input clk, rst, en, other; input [11:0] x; output [22:0] y;
+module conv1__window(i, o__valid, o__payload);
+  input [12:0] i; output o__valid; output [11:0] o__payload;
+  assign {o__valid, o__payload} = i;
+endmodule
+module conv1(clk, rst, other, i, o__ready, o__valid, o__payload);
+  input clk, rst, other, o__ready; input [12:0] i; output o__valid; output [23:0] o__payload;
+  wire [11:0] x; wire [22:0] y; wire front;
+  reg valid_1 = 0, valid_2 = 0, valid_3 = 0;
+  wire en = ~valid_3 | o__ready;
+  reg signed [7:0] biased_0 = 0, biased_1 = 0;
+  reg signed [5:0] biased_3 = 0;
+  always @(posedge clk) if (en) begin
+    biased_0 <= y[7:0];
+    biased_1 <= $signed(y[15:8]) + 8'sd1;
+    biased_3 <= $signed(y[22:17]) + 6'sd3;
+  end
+  always @(posedge clk)
+    if (rst) {valid_1, valid_2, valid_3} <= 0;
+    else if (en) {valid_1, valid_2, valid_3} <= {front, valid_1, valid_2};
+  assign o__payload = {biased_3, 2'd2, biased_1, biased_0}, o__valid = valid_3;
+  conv1__window window (.i(i), .o__valid(front), .o__payload(x));
   conv1__graph graph (.clk(clk), .rst(rst), .en(en), .other(other), .x(x), .y(y));
 endmodule
 """
+BIAS = (0, 1, 2, 3)
 OTHER = "end always @(posedge clk) if (other) d1_x_0 <= x_0; always @(posedge clk) if (en) begin"
 TAP = "output channel {}, tap row 0, column {}, input channel 0: coefficient {} needed, "
 # name: (text, what stands there instead, what the proof must say)
@@ -70,7 +90,7 @@ FAULTS = {
     "left_out": ("- $signed({1'b0, x_1});\n    d1", ";\n    d1", TAP.format(3, 1, -1) + ".* has 0"),
     "swapped": ("sum_1, sum_0", "sum_0, sum_1", TAP.format(0, 0, 3) + ".* has 1"),
     "constant": ("minus <= -", "minus <= ~",
-                 "output channel 3, constant term: coefficient 0 needed, .* has -1"),
+                 "output channel 3, constant term: 0 needed, .* has -1"),
     "not_zero": ("1'b0, sum_1, s", "x_0[0], sum_1, s",
                  "output channel 2: .*needs 4 bits|output 0 comes"),
     "narrow": ("signed [6:0] low", "signed [5:0] low",
@@ -94,6 +114,17 @@ FAULTS = {
     "loop": ("d1_minus <= minus", "d1_minus <= d1_minus + minus", "depends on itself"),
     "unused": ("conv1__graph graph (.clk(clk), .rst(rst), .en(en), .other(other), .x(x), .y(y));",
                "assign y = 0;", "one instance in module .* needed, not none"),
+    "bias": ("+ 8'sd1", "+ 8'sd2", "output channel 1, bias: 1 needed, .* has 2"),
+    "bias_sign": ("+ 6'sd3", "- 6'sd3", "output channel 3, bias: 3 needed, .* has -3"),
+    "bias_constant": ("2'd2", "2'd3", "output channel 2, bias: 2 needed, .* has -1"),
+    "payload": ("biased_1, biased_0}", "biased_0, biased_1}",
+                r"output channel 0: y\[0\] and a constant needed, not 1 \* y\[1\] \+ 1"),
+    "payload_early": ("{biased_3, 2", "{y[22:17], 2", "channel 3, bias|all channels at once"),
+    "payload_size": ("[23:0] o__payload", "[24:0] o__payload", "a word of 24 bits needed, not 25"),
+    "valid_early": ("{front, valid_1, valid_2}", "{front, valid_1, valid_1}",
+                    "o__valid must be the front's, 3 cycles later, as the data, not 2"),
+    "valid_enable": ("else if (en) {v", "else if (other) {v", "has the enable other, not en"),
+    "valid_other": ("<= {front, ", "<= {i[3], ", "is none of|has no driver"),
     "width": ("output [22:0] y;\n  wire", "output [23:0] y;\n  wire",
               "y must have 23 bits, not 24"),
 }
@@ -102,7 +133,7 @@ FAULTS = {
 def row_network(name: str, weight: np.ndarray = WEIGHT, hi: int = 15) -> Network:
     channels = len(weight)
     return Network((Input("x", 1, 2, 5, 0, hi, 0),
-                    Conv2d(name, "x", weight, np.arange(channels), np.zeros(channels, int))))
+                    Conv2d(name, "x", weight, np.array(BIAS), np.zeros(channels, int))))
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +202,9 @@ def test_layer_of_another_kind(netlist):
 # Graphs of the generator
 
 
-def read_graph(matrix: np.ndarray, lo: int, hi: int, folder: Path, *,
-               pipelined: bool = True) -> LinearMap:
-    graph = build(matrix, input_lo=lo, input_hi=hi)
+def read_graph(matrix: np.ndarray, lo: int, hi: int, folder: Path, *, pipelined: bool = True,
+               sharing: bool = True) -> LinearMap:
+    graph = build(matrix, input_lo=lo, input_hi=hi, sharing=sharing)
     component = AdderGraphComponent(graph, own_clock=True,
                                     schedule=schedule(graph) if pipelined else None)
     (folder / "graph.v").write_text(to_verilog(component, name="adder_graph"))
@@ -219,9 +250,9 @@ def test_layer_of_150_by_16(tmp_path):
 
 @pytest.mark.slow
 def test_layer_of_5000_adders(tmp_path):
-    matrix = dyadic(np.random.default_rng(6), (800, 12), 2)
-    found = read_graph(matrix, -128, 127, tmp_path)
-    assert np.array_equal(coefficients(found, 800), matrix)
+    matrix = dyadic(np.random.default_rng(6), (400, 20))
+    found = read_graph(matrix, -128, 127, tmp_path, sharing=False)
+    assert np.array_equal(coefficients(found, 400), matrix)
     assert found.words > 5000
 
 
