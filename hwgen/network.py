@@ -81,6 +81,7 @@ class Network:
             raise HwgenError("The first layer must be an Input, "
                              f"not {type(self.layers[0]).__name__}")
         seen: set[str] = set()
+        folded: set[str] = set()          # two names that differ in case only could meet in a file
         used: set[str] = set()
         for layer in self.layers:
             if type(layer) not in KINDS.values():
@@ -88,14 +89,15 @@ class Network:
             if len(layer.name) > 64 or not NAME.fullmatch(layer.name):
                 raise HwgenError(f"Layer {shown(layer.name)}, name: a letter, then letters, digits "
                                  "and single underscores needed, at most 64")
-            if layer.name.lower() in seen:
+            if layer.name.lower() in folded:
                 raise layer.error("name", "a name of its own", "one that another layer has")
             if isinstance(layer, Input) and layer is not self.layers[0]:
                 raise layer.error("kind", "one Input, the first layer,", "a second one")
             for source in layer.inputs:
-                if source.lower() not in seen:
+                if source not in seen:
                     raise layer.error("source", "the name of an earlier layer", shown(source))
-            seen.add(layer.name.lower())
+            seen.add(layer.name)
+            folded.add(layer.name.lower())
             used.update(layer.inputs)
         for layer in self.layers[:-1]:
             if layer.name not in used:
@@ -108,9 +110,6 @@ class Network:
         tensors: dict[str, Tensor] = {}
         channels = 0
         for layer in self.layers:
-            for source in layer.inputs:
-                if source not in tensors:
-                    raise layer.error("source", "the name of an earlier layer", shown(source))
             tensor = layer.infer(*(tensors[source] for source in layer.inputs))
             if tensor.size > MAX_ELEMENTS:
                 raise layer.error("output", f"at most {MAX_ELEMENTS} elements", tensor.size)
