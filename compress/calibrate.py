@@ -109,3 +109,42 @@ def choose(values: g.FloatArray, *, bits: int, lower: float | None = None, upper
     if upper is not None:
         hi = min(hi, max(1, round(float(np.ldexp(upper, best)))))
     return Format(lo, hi, best)
+
+
+def covariances(graph: g.Graph, x: torch.Tensor, *, largest: int = 4096) -> dict[str, g.FloatArray]:
+    """Return the covariance of the inputs of each convolution and dense layer, by name.
+
+    (groups, N, N), N the weights of an output channel, over all windows of the images (N, C, H, W); layers with
+    more than ``largest`` inputs are left out.
+    """
+    nodes = [node for node in graph.nodes if isinstance(node, (g.Conv, g.Dense))
+             and node.weight[0].size <= largest]
+    moments: dict[str, list[torch.Tensor]] = {}
+    counts = dict.fromkeys((node.name for node in nodes), 0)
+
+    def visit(batch: Mapping[str, torch.Tensor]) -> None:
+        for node in nodes:
+            patches = _patches(node, batch[node.sources[0]].double())
+            first, second = patches.sum(1), patches.transpose(1, 2) @ patches
+            counts[node.name] += patches.shape[1]
+            if node.name in moments:
+                first, second = first + moments[node.name][0], second + moments[node.name][1]
+            moments[node.name] = [first, second]
+
+    forward.in_batches(graph, x, visit, keep={node.sources[0] for node in nodes}, batch=50)
+    found = {}
+    for name, (first, second) in moments.items():
+        mean = first / counts[name]
+        found[name] = (second / counts[name] - mean[:, :, None] * mean[:, None, :]).numpy()
+    return found
+
+
+def _patches(node: g.Conv | g.Dense, x: torch.Tensor) -> torch.Tensor:
+    """Return what each output channel's weights meet: (groups, windows, N)."""
+    if isinstance(node, g.Dense):
+        return x.flatten(1)[None]
+    columns = torch.nn.functional.unfold(forward.padded(x, node.padding), node.weight.shape[2:],
+                                         dilation=node.dilation, stride=node.stride)
+    images, size, windows = columns.shape
+    grouped = columns.reshape(images, node.groups, size // node.groups, windows)
+    return grouped.permute(1, 0, 3, 2).reshape(node.groups, images * windows, -1)

@@ -49,7 +49,7 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
 
     match node:
         case g.Conv():
-            return F.conv2d(_padded(x, node.padding), like(node.weight), like(node.bias), node.stride,
+            return F.conv2d(padded(x, node.padding), like(node.weight), like(node.bias), node.stride,
                             0, node.dilation, node.groups)
         case g.Dense():
             return F.linear(x.flatten(1), like(node.weight), like(node.bias))[:, :, None, None]
@@ -60,11 +60,11 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
         case g.Curve():
             return torch.tanh(x) if node.function == "tanh" else torch.sigmoid(x)
         case g.Pad():
-            return _padded(x, node.padding)
+            return padded(x, node.padding)
         case g.MaxPool():
-            return F.max_pool2d(_padded(x, node.padding, float("-inf")), node.kernel, node.stride)
+            return F.max_pool2d(padded(x, node.padding, float("-inf")), node.kernel, node.stride)
         case g.AvgPool():
-            return F.avg_pool2d(_padded(x, node.padding), node.kernel, node.stride)
+            return F.avg_pool2d(padded(x, node.padding), node.kernel, node.stride)
         case g.Add():
             return torch.stack(sources).sum(0)
         case g.Concat():
@@ -74,6 +74,6 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
     raise TypeError(f"No rule for {type(node).__name__}")
 
 
-def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
+def padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
     top, left, bottom, right = padding
     return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x

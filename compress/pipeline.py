@@ -1,6 +1,6 @@
 """From a trained model to the network file: import, approximate, calibrate, lower, measure.
 
-Searches look at the calibration part of the training images alone; the test images are read once, at the end,
+Searches look at the last training images alone; the test images are read once, at the end,
 for the two accuracies that are reported.
 """
 
@@ -18,13 +18,14 @@ import torch
 
 from hwgen import cost, datasets, netfile
 from hwgen.compress import forward
-from hwgen.compress.calibrate import Format, Statistics, observe
+from hwgen.compress.calibrate import Format, Statistics, covariances, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers import model as models
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods.dyadic import Options, Result, Scale, approximate
+from hwgen.compress.methods.output_error import refine
 from hwgen.compress.modelfile import InputScaling, as_input
-from hwgen.compress.options import DyadicChoice, parse_methods
+from hwgen.compress.options import DyadicChoice, Norm, parse_methods
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
 from hwgen.errors import HwgenError
 from hwgen.files import write_atomic, write_json
@@ -33,8 +34,8 @@ from hwgen.network import Network
 from hwgen.progress import Progress, silent
 from hwgen.sim import golden
 
-STATISTICS_IMAGES = 1000   # of the calibration images, for formats and mean images
-SCORE_IMAGES = 5000        # of the calibration images, for comparing candidates
+STATISTICS_IMAGES = 1000   # for formats, mean images and covariances
+SCORE_IMAGES = 5000        # for comparing candidates; both are the last of the training images
 TOLERANCE = 0.001          # accuracy (a share) that fewer scale digits may cost: noise of the measurement
 SHARED_DIGITS = 4000       # a layer with more digits is reported unshared: it is not built as one adder graph
 
@@ -47,6 +48,7 @@ class Prepared:
     scaling: InputScaling
     input_codes: Format
     statistics: Statistics
+    covariances: Mapping[str, g.FloatArray]
     classify: bool
 
 
@@ -64,7 +66,7 @@ def compress(model: str, methods: Sequence[str], data: str, out: Path, *, budget
     out : Path
         The network file.
     budget : float, optional
-        Points of accuracy that may be lost on the calibration images; more is an error, and nothing is written.
+        Points of accuracy that may be lost on the last training images; more is an error, and nothing is written.
     seed : int
         Recorded; this method draws nothing at random.
     act_bits : int
@@ -93,8 +95,7 @@ def compress(model: str, methods: Sequence[str], data: str, out: Path, *, budget
     tell("count adders and write", 4, 5)
     report = {
         "digest": network.digest,
-        "methods": [f"dyadic:{choice.set_name},scale={choice.scale.value},dense={choice.dense.value},"
-                    f"digits={digits}"],
+        "methods": [choice.text(digits)],
         "seed": seed,
         "accuracy_float": float_accuracy,
         "accuracy_integer": integer_accuracy,
@@ -107,7 +108,7 @@ def compress(model: str, methods: Sequence[str], data: str, out: Path, *, budget
 
 
 def prepare(loaded: models.Model, images: datasets.Dataset) -> Prepared:
-    """Simplify a model's graph and run the calibration images through it."""
+    """Simplify a model's graph and run the last training images through it."""
     scaling = loaded.scaling or InputScaling(images.scale, images.mean, images.std)
     frac = input_frac(scaling)
     graph = simplify(with_input_scaling(loaded.graph, scaling, frac=frac))
@@ -116,10 +117,10 @@ def prepare(loaded: models.Model, images: datasets.Dataset) -> Prepared:
     if pixels != [1, 1] or channels < max(classes, 2):
         raise HwgenError(f"A model with one score for each of {max(classes, 2)} classes needed, not one with "
                          f"{channels} outputs of {pixels[0]}x{pixels[1]} pixels")
-    x, _ = images.calibration()
-    codes = torch.from_numpy(np.array(x[-STATISTICS_IMAGES:], dtype=np.float64) * 2.0**-frac).to(torch.float32)
-    statistics = observe(graph, codes, observed(graph))
-    return Prepared(graph, scaling, Format(images.lo, images.hi, frac), statistics, classify=True)
+    last = images.train_x[-STATISTICS_IMAGES:]
+    codes = torch.from_numpy(np.array(last, dtype=np.float64) * 2.0**-frac).to(torch.float32)
+    return Prepared(graph, scaling, Format(images.lo, images.hi, frac), observe(graph, codes, observed(graph)),
+                    covariances(graph, codes), classify=True)
 
 
 def accuracy_float(prepared: Prepared, x: datasets.Images, y: Int64Array) -> float:
@@ -133,18 +134,21 @@ def accuracy_float(prepared: Prepared, x: datasets.Images, y: Int64Array) -> flo
     return right / len(x)
 
 
-def weights_of(graph: g.Graph, choice: DyadicChoice, *, digits: int) -> dict[str, Result]:
+def weights_of(prepared: Prepared, choice: DyadicChoice, *, digits: int) -> dict[str, Result]:
     """Approximate the weights of all convolutions and dense layers.
 
     The last layer of a classifier keeps a real scale, one for all classes: nothing multiplies by it.
     """
-    results = {}
+    results, graph = {}, prepared.graph
     for node in linear_nodes(graph):
         scale = choice.scale if isinstance(node, g.Conv) else choice.dense
         last = node is graph.output
         options = Options(choice.levels, Scale.LAYER if last else scale, None if last else digits)
         try:
-            results[node.name] = approximate(node.weight, options)
+            result = approximate(node.weight, options)
+            if choice.norm is Norm.DATA and node.name in prepared.covariances:
+                result = refine(node.weight, result, choice.levels, prepared.covariances[node.name])
+            results[node.name] = result
         except HwgenError as error:
             raise HwgenError(f"{node.name}: {error}") from error
     return results
@@ -153,11 +157,11 @@ def weights_of(graph: g.Graph, choice: DyadicChoice, *, digits: int) -> dict[str
 def _search(prepared: Prepared, images: datasets.Dataset, choice: DyadicChoice, options: LowerOptions,
             metadata: Mapping[str, Any],
             budget: float | None) -> tuple[Network, dict[str, Result], int]:
-    """Return the network with the fewest scale digits that cost no accuracy on the calibration images."""
-    x, y = (part[-SCORE_IMAGES:] for part in images.calibration())
+    """Return the network with the fewest scale digits that cost no accuracy on the last training images."""
+    x, y = images.train_x[-SCORE_IMAGES:], images.train_y[-SCORE_IMAGES:]
     tried = {}
     for digits in (3, 2, 1) if choice.digits is None else (choice.digits,):
-        weights = weights_of(prepared.graph, choice, digits=digits)
+        weights = weights_of(prepared, choice, digits=digits)
         network = lower(prepared.graph, weights, prepared.statistics, input_codes=prepared.input_codes,
                         options=options, metadata={**metadata, "options": _as_json(choice, options, digits)})
         tried[digits] = (golden.accuracy(network, x, y), network, weights)
@@ -168,13 +172,13 @@ def _search(prepared: Prepared, images: datasets.Dataset, choice: DyadicChoice, 
         lost = 100 * (accuracy_float(prepared, x, y) - accuracy)
         if lost > budget:
             raise HwgenError(f"--budget {budget:g}: at most {budget:g} points needed, dyadic:{choice.set_name} "
-                             f"loses {lost:.2f} on the calibration images; a larger set loses less")
+                             f"loses {lost:.2f} on the last training images; a larger set loses less")
     return network, weights, fewest
 
 
 def _as_json(choice: DyadicChoice, options: LowerOptions, digits: int) -> dict[str, Any]:
     return {"set": choice.set_name, "scale": choice.scale.value, "dense": choice.dense.value,
-            "scale_digits": digits, **asdict(options)}
+            "norm": choice.norm.value, "scale_digits": digits, **asdict(options)}
 
 
 def _metadata(loaded: models.Model, images: datasets.Dataset, prepared: Prepared,

@@ -65,11 +65,11 @@ class Dataset:
 
     @property
     def calibration_size(self) -> int:
-        """Number of training images, the last ones, that searches and calibration may look at."""
+        """Number of training images, the last ones, that training leaves to searches and calibration."""
         return max(1, min(CALIBRATION, len(self.train_x) // 10))
 
     def calibration(self) -> tuple[Images, npt.NDArray[np.int64]]:
-        """Return the last part of the training images and labels: what calibration and searches use."""
+        """Return the last part of the training images and labels, which training leaves out."""
         start = len(self.train_x) - self.calibration_size
         return self.train_x[start:], self.train_y[start:]
 

@@ -34,6 +34,8 @@ def import_module(module: nn.Module, shape: Shape) -> Graph:
     parameter is not finite, or the shapes do not fit.
     """
     check_finite(module)
+    if type(module) in _MODULES:                     # a single layer: traced from outside, it stays a layer
+        module = nn.Sequential(module)
     try:
         traced = fx.Tracer().trace(module)
     except HwgenError:
