@@ -10,6 +10,8 @@ import typer
 from hwgen.commands import common
 from hwgen.errors import HwgenError
 
+GATE_IMAGES = 5
+
 
 def verify(
     directory: common.Folder,
@@ -35,6 +37,10 @@ def verify(
     proof: Annotated[
         bool, typer.Option("--proof", help="Prove the linear layers from the emitted netlist.")
     ] = False,
+    gates: Annotated[
+        bool,
+        typer.Option("--gates", help="Simulate the ECP5 netlist of `hwgen synth` too, 5 images."),
+    ] = False,
     wave: Annotated[
         Path | None, typer.Option("--wave", metavar="FILE", help="Keep the waveform.")
     ] = None,
@@ -53,17 +59,40 @@ def verify(
         common.writable_file(wave)
     from hwgen.sim.verify import verify as run_verify
 
+    if gates:
+        from hwgen.sim.gates import find_netlist
+
+        find_netlist(directory)             # so that its absence is told at once
     with common.progress_display() as progress:
         result = run_verify(
             directory, data=data, images=count, layers=layers, simulator=simulator,
             stalls=stalls, proof=proof, wave=wave, seed=seed,
             mean=means, std=deviations, progress=progress,
         )
+        if gates:
+            result["gates"] = check_netlist(
+                directory, result["images"], data=data, simulator=simulator, seed=seed,
+                mean=means, std=deviations, progress=progress,
+            )
     common.say(summary(result))
     fault = failure(result)
+    if gates:
+        common.say(f"gate level: {summary(result['gates'])}")
+        fault = fault or failure(result["gates"])
     if fault is not None:
         typer.echo(f"hwgen: {fault}", err=True)
         raise typer.Exit(1)
+
+
+def check_netlist(directory: Path, images: int, **options: Any) -> dict[str, Any]:
+    """Check the mapped netlist on the first images, and note the outcome in verify.json."""
+    from hwgen.files import read_json, write_json
+    from hwgen.sim.gates import check_gates
+
+    outcome = check_gates(directory, images=min(images, GATE_IMAGES), **options)
+    report = directory / "verify.json"
+    write_json(report, {**read_json(report), "gates": outcome})
+    return outcome
 
 
 def image_count(text: str) -> int | Literal["all"]:
