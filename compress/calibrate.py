@@ -1,7 +1,7 @@
 """Formats of the codes between layers, chosen on training images.
 
-The step of each tensor is the power of two with the least squared error over a sample of its values, clipping
-included: a step so small that the largest values are cut may well be the best one.
+The step of each tensor is the power of two with the least squared error over a sample of its
+values, clipping included: a step so small that the largest values are cut may well be the best one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hwgen.compress.curves import FUNCTIONS
 from hwgen.compress.importers import graph as g
 from hwgen.errors import HwgenError
 
-SAMPLE = 200_000           # values kept of each tensor
-DEEPEST = 5                # powers of two below the largest value that are tried
+SAMPLE = 200_000  # values kept of each tensor
+DEEPEST = 5  # powers of two below the largest value that are tried
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,32 @@ def observe(graph: g.Graph, x: torch.Tensor, names: Iterable[str]) -> Statistics
     def visit(batch: Mapping[str, torch.Tensor]) -> None:
         for name, value in batch.items():
             if not bool(torch.isfinite(value).all()):
-                raise HwgenError(f"{name}: finite values needed on the calibration images, there is NaN or infinity")
+                raise HwgenError(
+                    f"{name}: finite values needed on the calibration images, "
+                    "there is NaN or infinity"
+                )
             total = value.double().sum(0)
             sums[name] = sums[name] + total if name in sums else total
             flat = value.flatten()
-            stride = max(1, flat.numel() // per_batch) | 1      # odd: no channel is skipped in step
+            stride = max(1, flat.numel() // per_batch) | 1  # odd: no channel is skipped in step
             ends = torch.stack([flat.min(), flat.max()])
             samples[name].append(torch.cat([flat[::stride], ends]).double().numpy())
 
     forward.in_batches(graph, x, visit, keep=wanted)
-    return Statistics({name: np.concatenate(parts) for name, parts in samples.items()},
-                      {name: (total / len(x)).numpy() for name, total in sums.items()})
+    return Statistics(
+        {name: np.concatenate(parts) for name, parts in samples.items()},
+        {name: (total / len(x)).numpy() for name, total in sums.items()},
+    )
 
 
-def choose(values: g.FloatArray, *, bits: int, lower: float | None = None, upper: float | None = None,
-           curve: str | None = None) -> Format:
+def choose(
+    values: g.FloatArray,
+    *,
+    bits: int,
+    lower: float | None = None,
+    upper: float | None = None,
+    curve: str | None = None,
+) -> Format:
     """Return the format with the least squared error over values.
 
     Parameters
@@ -88,10 +99,13 @@ def choose(values: g.FloatArray, *, bits: int, lower: float | None = None, upper
         Measure the error after this function ("tanh", "sigmoid").
     """
     seen = np.clip(values, lower, upper) if lower is not None or upper is not None else values
-    lo, hi = (0, (1 << bits) - 1) if lower is not None and lower >= 0 else (
-        -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    lo, hi = (
+        (0, (1 << bits) - 1)
+        if lower is not None and lower >= 0
+        else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    )
     if hi == 0:
-        hi = 1                                       # one signed bit: -1 and 0 are no use, take -1..1
+        hi = 1  # one signed bit: -1 and 0 are no use, take -1..1
     largest = float(np.abs(seen).max(initial=0.0))
     if largest == 0:
         return Format(lo, hi, 0)
@@ -114,11 +128,14 @@ def choose(values: g.FloatArray, *, bits: int, lower: float | None = None, upper
 def covariances(graph: g.Graph, x: torch.Tensor, *, largest: int = 4096) -> dict[str, g.FloatArray]:
     """Return the covariance of the inputs of each convolution and dense layer, by name.
 
-    (groups, N, N), N the weights of an output channel, over all windows of the images (N, C, H, W); layers with
-    more than ``largest`` inputs are left out.
+    (groups, N, N), N the weights of an output channel, over all windows of the images (N, C, H, W);
+    layers with more than ``largest`` inputs are left out.
     """
-    nodes = [node for node in graph.nodes if isinstance(node, (g.Conv, g.Dense))
-             and node.weight[0].size <= largest]
+    nodes = [
+        node
+        for node in graph.nodes
+        if isinstance(node, (g.Conv, g.Dense)) and node.weight[0].size <= largest
+    ]
     moments: dict[str, list[torch.Tensor]] = {}
     counts = dict.fromkeys((node.name for node in nodes), 0)
 
@@ -143,8 +160,12 @@ def _patches(node: g.Conv | g.Dense, x: torch.Tensor) -> torch.Tensor:
     """Return what each output channel's weights meet: (groups, windows, N)."""
     if isinstance(node, g.Dense):
         return x.flatten(1)[None]
-    columns = torch.nn.functional.unfold(forward.padded(x, node.padding), node.weight.shape[2:],
-                                         dilation=node.dilation, stride=node.stride)
+    columns = torch.nn.functional.unfold(
+        forward.padded(x, node.padding),
+        node.weight.shape[2:],
+        dilation=node.dilation,
+        stride=node.stride,
+    )
     images, size, windows = columns.shape
     grouped = columns.reshape(images, node.groups, size // node.groups, windows)
     return grouped.permute(1, 0, 3, 2).reshape(node.groups, images * windows, -1)

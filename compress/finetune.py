@@ -1,8 +1,8 @@
 """Training of the reference networks; the only file here with state.
 
 Adam with a one-cycle learning rate over augmented images. The last part of the training images
-(``Dataset.calibration``) is kept out, so that later searches can measure on images that were not learnt;
-the test images are read once, for the accuracy in the metadata.
+(``Dataset.calibration``) is kept out, so that later searches can measure on images that were not
+learnt; the test images are read once, for the accuracy in the metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -26,8 +25,16 @@ from hwgen.errors import HwgenError
 from hwgen.progress import Progress
 
 
-def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None = None,
-          device: str = "auto", progress: Progress | None = None) -> dict[str, Any]:
+def train(
+    name: str,
+    data: str,
+    out: Path,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Train a reference network and write it as .safetensors.
 
     Parameters
@@ -57,40 +64,63 @@ def train(name: str, data: str, out: Path, *, seed: int = 0, epochs: int | None 
         raise HwgenError(f"--epochs: a number from 1 needed, not {epochs}")
     images = datasets.load(data)
     if images.shape != recipe.shape or len(images.class_names) != 10:
-        raise HwgenError(f"{name} takes {_shape(recipe.shape)} images of 10 classes, "
-                         f"{data} has {_shape(images.shape)} of {len(images.class_names)}")
+        raise HwgenError(
+            f"{name} takes {_shape(recipe.shape)} images of 10 classes, "
+            f"{data} has {_shape(images.shape)} of {len(images.class_names)}"
+        )
     scaling = InputScaling(recipe.scale, images.mean, images.std)
     with _threads(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = recipe.build().to(place)
         passes = epochs or recipe.epochs
-        for step, (fraction, loss) in enumerate(_fit(module, recipe, images, scaling, passes, seed, place)):
+        for step, (fraction, loss) in enumerate(
+            _fit(module, recipe, images, scaling, passes, seed, place)
+        ):
             if progress is not None and step % 10 == 0:
                 left = (time.perf_counter() - start) * (1 - fraction) / max(fraction, 1e-9)
-                progress(f"{name}: loss {loss:.3f}, {left:.0f} s left", round(1000 * fraction), 1000)
+                progress(
+                    f"{name}: loss {loss:.3f}, {left:.0f} s left", round(1000 * fraction), 1000
+                )
         module.cpu().eval()
         score = accuracy(module, images.test_x, images.test_y, scaling)
-    metadata = {"network": name, "scale": scaling.scale, "mean": scaling.mean, "std": scaling.std,
-                "class_names": list(images.class_names), "seed": seed, "epochs": passes,
-                "data": data.partition(":")[0], "accuracy": score}
+    metadata = {
+        "network": name,
+        "scale": scaling.scale,
+        "mean": scaling.mean,
+        "std": scaling.std,
+        "class_names": list(images.class_names),
+        "seed": seed,
+        "epochs": passes,
+        "data": data.partition(":")[0],
+        "accuracy": score,
+    }
     modelfile.save(module, Path(out), metadata)
     if progress is not None:
         progress(f"{name}: {score:.2f} % of the test images", 1000, 1000)
     return metadata | {"seconds": time.perf_counter() - start}
 
 
-def accuracy(module: nn.Module, x: datasets.Images, y: datasets.Array, scaling: InputScaling) -> float:
+def accuracy(
+    module: nn.Module, x: datasets.Images, y: datasets.Array, scaling: InputScaling
+) -> float:
     """Return the float network's share of right classes, in per cent."""
     right = 0
     with torch.inference_mode():
         for first in range(0, len(x), 1000):
-            scores = module(as_input(x[first:first + 1000], scaling))
-            right += int((scores.flatten(1).argmax(1).numpy() == y[first:first + 1000]).sum())
+            scores = module(as_input(x[first : first + 1000], scaling))
+            right += int((scores.flatten(1).argmax(1).numpy() == y[first : first + 1000]).sum())
     return 100.0 * right / len(x)
 
 
-def _fit(module: nn.Module, recipe: zoo.Recipe, images: datasets.Dataset, scaling: InputScaling,
-         passes: int, seed: int, device: torch.device) -> Iterator[tuple[float, float]]:
+def _fit(
+    module: nn.Module,
+    recipe: zoo.Recipe,
+    images: datasets.Dataset,
+    scaling: InputScaling,
+    passes: int,
+    seed: int,
+    device: torch.device,
+) -> Iterator[tuple[float, float]]:
     """Train in place; yield (fraction done, loss) after each step."""
     count = len(images.train_x) - images.calibration_size
     x = as_input(images.train_x[:count], scaling).to(device)
@@ -105,7 +135,9 @@ def _fit(module: nn.Module, recipe: zoo.Recipe, images: datasets.Dataset, scalin
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * _one_cycle(done / steps)
             batch = augment(x[chosen.to(device)], recipe, random)
-            loss = F.cross_entropy(module(batch), y[chosen.to(device)], label_smoothing=recipe.smoothing)
+            loss = F.cross_entropy(
+                module(batch), y[chosen.to(device)], label_smoothing=recipe.smoothing
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -116,8 +148,8 @@ def _fit(module: nn.Module, recipe: zoo.Recipe, images: datasets.Dataset, scalin
 def _one_cycle(fraction: float, *, rise: float = 0.25) -> float:
     """Factor of the learning rate: up along a cosine for ``rise`` of the time, then down to 0.
 
-    Ref: L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large
-    learning rates", 2019.
+    Ref: L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using
+    large learning rates", 2019.
     """
     if fraction < rise:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * fraction / rise)) / 2
@@ -132,8 +164,13 @@ def augment(x: torch.Tensor, recipe: zoo.Recipe, random: torch.Generator) -> tor
     angle = spread[0] * math.radians(recipe.turn)
     zoom_x, zoom_y = (1 + spread[k] * recipe.zoom for k in (1, 2))
     cos, sin = torch.cos(angle), torch.sin(angle)
-    rows = torch.stack([torch.stack([cos * zoom_x, -sin, spread[3] * 2 * recipe.shift / x.shape[3]], 1),
-                        torch.stack([sin, cos * zoom_y, spread[4] * 2 * recipe.shift / x.shape[2]], 1)], 1)
+    rows = torch.stack(
+        [
+            torch.stack([cos * zoom_x, -sin, spread[3] * 2 * recipe.shift / x.shape[3]], 1),
+            torch.stack([sin, cos * zoom_y, spread[4] * 2 * recipe.shift / x.shape[2]], 1),
+        ],
+        1,
+    )
     grid = F.affine_grid(rows, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
 

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from hwgen.compress.importers import graph as g
 
 
-def run(graph: g.Graph, x: torch.Tensor, *, keep: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
+def run(
+    graph: g.Graph, x: torch.Tensor, *, keep: Iterable[str] | None = None
+) -> dict[str, torch.Tensor]:
     """Return the values of nodes for images (N, C, H, W), in the images' float type.
 
     Parameters: keep, names of the nodes wanted; None for all of them.
@@ -25,15 +27,21 @@ def run(graph: g.Graph, x: torch.Tensor, *, keep: Iterable[str] | None = None) -
             values[node.name] = result = x if isinstance(node, g.Source) else apply(node, sources)
             if node.name in wanted:
                 kept[node.name] = result
-            for name in node.sources:               # what nobody reads any more makes room
+            for name in node.sources:  # what nobody reads any more makes room
                 left[name] -= 1
                 if not left[name]:
                     values.pop(name, None)
     return kept
 
 
-def in_batches(graph: g.Graph, x: torch.Tensor, visit: Callable[[Mapping[str, torch.Tensor]], None], *,
-               keep: Iterable[str], batch: int = 250) -> None:
+def in_batches(
+    graph: g.Graph,
+    x: torch.Tensor,
+    visit: Callable[[Mapping[str, torch.Tensor]], None],
+    *,
+    keep: Iterable[str],
+    batch: int = 250,
+) -> None:
     """Run images in batches and hand each batch's values to ``visit``."""
     names = tuple(keep)
     for part in x.split(batch):
@@ -49,8 +57,15 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
 
     match node:
         case g.Conv():
-            return F.conv2d(padded(x, node.padding), like(node.weight), like(node.bias), node.stride,
-                            0, node.dilation, node.groups)
+            return F.conv2d(
+                padded(x, node.padding),
+                like(node.weight),
+                like(node.bias),
+                node.stride,
+                0,
+                node.dilation,
+                node.groups,
+            )
         case g.Dense():
             return F.linear(x.flatten(1), like(node.weight), like(node.bias))[:, :, None, None]
         case g.Affine():

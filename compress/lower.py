@@ -1,8 +1,9 @@
 """A float graph and chosen integer weights to a Network of integers.
 
-A convolution, dense layer, average pool or sum makes exact accumulators; the Requantise behind it holds the scale
-of the weights, the bias (rounded once, at full precision) and the clip of a ReLU. The last layer of a classifier
-keeps its accumulators: its scale is one for all classes, so the largest one names the class.
+A convolution, dense layer, average pool or sum makes exact accumulators; the Requantise behind it
+holds the scale of the weights, the bias (rounded once, at full precision) and the clip of a ReLU.
+The last layer of a classifier keeps its accumulators: its scale is one for all classes, so the
+largest one names the class.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from hwgen.layers import (
 )
 from hwgen.network import Network
 
-CURVE_BITS = 3             # more bits of a code that a tanh or sigmoid reads
+CURVE_BITS = 3  # more bits of a code that a tanh or sigmoid reads
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class LowerOptions:
     act_bits : int
         Of the codes between layers, 2 to 16.
     correct_bias : bool
-        Move each bias by the mean error that the approximated weights make on the calibration images.
+        Move each bias by the mean error that the approximated weights make on the calibration
+        images.
     segments : int
         At most, of a tanh or sigmoid table.
     classify : bool
@@ -90,12 +92,22 @@ def observed(graph: g.Graph) -> tuple[str, ...]:
 
 def keeps_accumulators(graph: g.Graph, node: g.Node, options: LowerOptions) -> bool:
     """True for the last node if its sums go into the ArgMax as they are."""
-    return (options.classify and node is graph.output
-            and isinstance(node, (g.Conv, g.Dense, g.AvgPool, g.Add)))
+    return (
+        options.classify
+        and node is graph.output
+        and isinstance(node, (g.Conv, g.Dense, g.AvgPool, g.Add))
+    )
 
 
-def lower(graph: g.Graph, weights: Mapping[str, Result], statistics: Statistics, *, input_codes: Format,
-          options: LowerOptions, metadata: Mapping[str, Any]) -> Network:
+def lower(
+    graph: g.Graph,
+    weights: Mapping[str, Result],
+    statistics: Statistics,
+    *,
+    input_codes: Format,
+    options: LowerOptions,
+    metadata: Mapping[str, Any],
+) -> Network:
     """Return the network of integers.
 
     Parameters
@@ -103,7 +115,8 @@ def lower(graph: g.Graph, weights: Mapping[str, Result], statistics: Statistics,
     graph : Graph
         Simplified; its Source means ``code * 2**-input_codes.frac``.
     weights : mapping of node name to Result
-        Approximated weights of every convolution and dense layer; scales dyadic, except in the last layer.
+        Approximated weights of every convolution and dense layer; scales dyadic, except in the last
+        layer.
     statistics : Statistics
         Of all ``observed`` nodes.
     input_codes : Format
@@ -120,14 +133,20 @@ def lower(graph: g.Graph, weights: Mapping[str, Result], statistics: Statistics,
 class _Lowering:
     """One run of ``lower``: the layers made so far and where each node's codes are."""
 
-    def __init__(self, graph: g.Graph, weights: Mapping[str, Result], statistics: Statistics,
-                 input_codes: Format, options: LowerOptions) -> None:
+    def __init__(
+        self,
+        graph: g.Graph,
+        weights: Mapping[str, Result],
+        statistics: Statistics,
+        input_codes: Format,
+        options: LowerOptions,
+    ) -> None:
         self._graph, self._weights, self._statistics = graph, weights, statistics
         self._options, self._input = options, input_codes
         self._layers: list[Layer] = []
         self._names: set[str] = set()
-        self._at: dict[str, str] = {}                # node -> layer with its codes
-        self._format: dict[str, Format] = {}         # layer -> format of its codes
+        self._at: dict[str, str] = {}  # node -> layer with its codes
+        self._format: dict[str, Format] = {}  # layer -> format of its codes
         self._score_scale: list[float] = [1.0]
 
     def network(self, metadata: Mapping[str, Any]) -> Network:
@@ -138,7 +157,8 @@ class _Lowering:
             self._layers.append(ArgMax(self._name("argmax"), self._at[self._graph.output.name]))
         return Network(tuple(self._layers), {**metadata, "score_scale": self._score_scale})
 
-    # --- names and formats ----------------------------------------------------------------------------
+    # --- names and formats
+    # ----------------------------------------------------------------------------
 
     def _name(self, path: str, *, kind: str = "layer") -> str:
         """Return a path in the model as a layer name of its own."""
@@ -172,18 +192,34 @@ class _Lowering:
             first = readers[0]
             assert isinstance(first, g.Curve)
             bits, curve = min(bits + CURVE_BITS, 16), first.function
-        if isinstance(node, g.Affine) and isinstance(self._graph.by_name[node.sources[0]], g.Source):
-            bits = min(bits + 1, 16)                 # a normalised image is signed: keep its resolution
-        return choose(self._statistics.values[node.name], bits=bits, lower=lower, upper=upper, curve=curve)
+        if isinstance(node, g.Affine) and isinstance(
+            self._graph.by_name[node.sources[0]], g.Source
+        ):
+            bits = min(bits + 1, 16)  # a normalised image is signed: keep its resolution
+        return choose(
+            self._statistics.values[node.name], bits=bits, lower=lower, upper=upper, curve=curve
+        )
 
-    # --- a node at a time -----------------------------------------------------------------------------
+    # --- a node at a time
+    # -----------------------------------------------------------------------------
 
     def _node(self, node: g.Node) -> None:
         match node:
             case g.Source():
                 form = self._input
-                self._emit(node, Input(self._name("image"), node.channels, node.height, node.width,
-                                       form.lo, form.hi, form.frac), form)
+                self._emit(
+                    node,
+                    Input(
+                        self._name("image"),
+                        node.channels,
+                        node.height,
+                        node.width,
+                        form.lo,
+                        form.hi,
+                        form.frac,
+                    ),
+                    form,
+                )
             case g.Conv() | g.Dense():
                 self._linear(node)
             case g.AvgPool() | g.Add():
@@ -199,8 +235,17 @@ class _Lowering:
                 self._curve(node)
             case g.MaxPool():
                 name, form = self._source(node)
-                self._emit(node, MaxPool(self._name(node.name, kind="pool"), name, node.kernel, node.stride,
-                                         node.padding), form)
+                self._emit(
+                    node,
+                    MaxPool(
+                        self._name(node.name, kind="pool"),
+                        name,
+                        node.kernel,
+                        node.stride,
+                        node.padding,
+                    ),
+                    form,
+                )
             case g.Flatten():
                 name, form = self._source(node)
                 self._emit(node, Flatten(self._name(node.name, kind="flatten"), name), form)
@@ -209,14 +254,22 @@ class _Lowering:
             case _:
                 raise node.needs("a node that has an integer layer", type(node).__name__)
 
-    def _requantise(self, node: g.Node, source: str, unit: g.FloatArray, addend: g.FloatArray) -> None:
+    def _requantise(
+        self, node: g.Node, source: str, unit: g.FloatArray, addend: g.FloatArray
+    ) -> None:
         """Codes of ``source * unit + addend``, by channel, with the clip that follows."""
         last = tail(self._graph, node)
         form = self._codes_of(last)
-        constants = [requantise_constants(math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac))
-                     for u, b in zip(unit, addend, strict=True)]
+        constants = [
+            requantise_constants(math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac))
+            for u, b in zip(unit, addend, strict=True)
+        ]
         multiplier, offset, shift = (int64(values) for values in zip(*constants, strict=True))
-        name = self._name(last.name, kind="relu") if last is not node else self._name(f"{node.name}_codes")
+        name = (
+            self._name(last.name, kind="relu")
+            if last is not node
+            else self._name(f"{node.name}_codes")
+        )
         layer = Requantise(name, source, multiplier, offset, shift, form.lo, form.hi, form.frac)
         self._emit(node, layer, form)
         self._at[last.name] = layer.name
@@ -227,22 +280,27 @@ class _Lowering:
         final = keeps_accumulators(self._graph, node, self._options)
         codes, factor = integer_weights(result, common=final)
         bias = self._corrected_bias(node, result)
-        unit = np.ldexp(factor, -form.frac)                     # real value of an accumulator of 1
+        unit = np.ldexp(factor, -form.frac)  # real value of an accumulator of 1
         scores = np.rint(bias / unit) if final else np.zeros(len(bias))
         frac_w = np.rint(-np.log2(factor)).astype(np.int64)
         name = self._name(node.name, kind="conv" if isinstance(node, g.Conv) else "dense")
         values = (int64(codes), int64(scores.astype(np.int64)), int64(np.clip(frac_w, -64, 64)))
-        layer: Layer = (Dense(name, source, *values) if isinstance(node, g.Dense) else
-                        Conv2d(name, source, *values, node.stride, node.padding, node.dilation, node.groups))
+        layer: Layer = (
+            Dense(name, source, *values)
+            if isinstance(node, g.Dense)
+            else Conv2d(
+                name, source, *values, node.stride, node.padding, node.dilation, node.groups
+            )
+        )
         self._layers.append(layer)
         if final:
             self._at[node.name] = name
-            self._score_scale = [float(factor[0] * 2.0**frac_w[0])]
+            self._score_scale = [float(factor[0] * 2.0 ** frac_w[0])]
         else:
             self._requantise(node, name, unit, bias)
 
     def _corrected_bias(self, node: g.Conv | g.Dense, result: Result) -> g.FloatArray:
-        """The bias, moved by what the changed weights change on average over the calibration images."""
+        """The bias, moved by what the changed weights change on average in calibration."""
         if not self._options.correct_bias:
             return node.bias
         mean = torch.tensor(self._statistics.means[node.sources[0]])[None]
@@ -251,8 +309,15 @@ class _Lowering:
             moved = F.linear(mean.flatten(1), change)[0]
         else:
             top, left, bottom, right = node.padding
-            moved = F.conv2d(F.pad(mean, (left, right, top, bottom)), change, None, node.stride, 0,
-                             node.dilation, node.groups)[0].mean((1, 2))
+            moved = F.conv2d(
+                F.pad(mean, (left, right, top, bottom)),
+                change,
+                None,
+                node.stride,
+                0,
+                node.dilation,
+                node.groups,
+            )[0].mean((1, 2))
         return node.bias + moved.numpy()
 
     def _sum(self, node: g.AvgPool | g.Add) -> None:
@@ -260,28 +325,52 @@ class _Lowering:
         if isinstance(node, g.AvgPool):
             source, form = self._source(node)
             frac, parts = form.frac, node.kernel[0] * node.kernel[1]
-            layer: Layer = AvgPool(self._name(node.name, kind="pool"), source, node.kernel, node.stride,
-                                   node.padding)
+            layer: Layer = AvgPool(
+                self._name(node.name, kind="pool"), source, node.kernel, node.stride, node.padding
+            )
         else:
             sources = [self._source(node, position) for position in range(len(node.sources))]
             frac, parts = max(form.frac for _, form in sources), 1
-            layer = Add(self._name(node.name, kind="add"), tuple(name for name, _ in sources),
-                        tuple(frac - form.frac for _, form in sources))
+            layer = Add(
+                self._name(node.name, kind="add"),
+                tuple(name for name, _ in sources),
+                tuple(frac - form.frac for _, form in sources),
+            )
         self._layers.append(layer)
         if keeps_accumulators(self._graph, node, self._options):
             self._at[node.name] = layer.name
             self._score_scale = [1.0 / parts]
         else:
-            self._requantise(node, layer.name, np.full(channels, 2.0**-frac / parts), np.zeros(channels))
+            self._requantise(
+                node, layer.name, np.full(channels, 2.0**-frac / parts), np.zeros(channels)
+            )
 
     def _curve(self, node: g.Curve) -> None:
         source, form = self._source(node)
-        table = curves.fit(node.function, lo=form.lo, hi=form.hi, frac=form.frac,
-                           bits=self._options.act_bits, segments=self._options.segments)
+        table = curves.fit(
+            node.function,
+            lo=form.lo,
+            hi=form.hi,
+            frac=form.frac,
+            bits=self._options.act_bits,
+            segments=self._options.segments,
+        )
         lo, hi, frac = curves.output_format(node.function, self._options.act_bits)
-        self._emit(node, Activation(self._name(node.name, kind=node.function), source, table.breakpoints,
-                                    table.slopes, table.offsets, table.shift, lo, hi, frac),
-                   Format(lo, hi, frac))
+        self._emit(
+            node,
+            Activation(
+                self._name(node.name, kind=node.function),
+                source,
+                table.breakpoints,
+                table.slopes,
+                table.offsets,
+                table.shift,
+                lo,
+                hi,
+                frac,
+            ),
+            Format(lo, hi, frac),
+        )
 
     def _concat(self, node: g.Concat) -> None:
         """All sources at the coarsest step among them; the finer ones get a Requantise."""
@@ -292,9 +381,19 @@ class _Lowering:
             shift = form.frac - frac
             if shift:
                 channels = self._graph.shapes[path][0]
-                form = Format(-(-form.lo >> shift), max(1, (form.hi + (1 << (shift - 1))) >> shift), frac)
-                layer = Requantise(self._name(f"{node.name}_{name}"), name, int64([1] * channels),
-                                   int64([0] * channels), int64([shift] * channels), form.lo, form.hi, frac)
+                form = Format(
+                    -(-form.lo >> shift), max(1, (form.hi + (1 << (shift - 1))) >> shift), frac
+                )
+                layer = Requantise(
+                    self._name(f"{node.name}_{name}"),
+                    name,
+                    int64([1] * channels),
+                    int64([0] * channels),
+                    int64([shift] * channels),
+                    form.lo,
+                    form.hi,
+                    frac,
+                )
                 self._layers.append(layer)
                 name = layer.name
             names.append(name)
@@ -306,10 +405,12 @@ class _Lowering:
 def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, g.FloatArray]:
     """Return integer weights and each output channel's factor: ``weight = integer * factor[o]``.
 
-    Scales by kernel are multiplied into the integers. With ``common`` one factor serves all channels
-    (the scales must be equal); otherwise powers of two that a channel's weights share go into its factor.
+    Scales by kernel are multiplied into the integers. With ``common`` one factor serves all
+    channels (the scales must be equal); otherwise powers of two that a channel's weights share go
+    into its factor.
 
-    Raises: HwgenError if the kernels of a filter have scales that are no small multiples of one another.
+    Raises: HwgenError if the kernels of a filter have scales that are no small multiples of one
+    another.
     """
     outputs = result.codes.shape[0]
     codes = result.codes
@@ -317,7 +418,9 @@ def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, g.Floa
         used = np.any(codes, axis=tuple(range(2, codes.ndim)))
         unit = [_kernel_unit(scale[mask]) for scale, mask in zip(result.scale, used, strict=True)]
         ratio = np.where(used, result.scale / np.array(unit)[:, None], 0.0)
-        codes = codes * np.rint(ratio).astype(np.int64).reshape(ratio.shape + (1,) * (codes.ndim - 2))
+        codes = codes * np.rint(ratio).astype(np.int64).reshape(
+            ratio.shape + (1,) * (codes.ndim - 2)
+        )
         factor = np.ldexp(np.array(unit), -result.bits)
     else:
         factor = np.ldexp(np.broadcast_to(result.scale, (outputs,)), -result.bits)
@@ -344,5 +447,3 @@ def _kernel_unit(scales: g.FloatArray) -> float:
     if max(m << (e - lowest) for m, e in parts) >= 1 << 12:
         raise HwgenError("Scales by kernel must lie within a factor of 4096 of one another")
     return math.ldexp(1.0, lowest)
-
-

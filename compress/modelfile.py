@@ -25,7 +25,7 @@ from hwgen.files import write_atomic
 
 @dataclass(frozen=True)
 class InputScaling:
-    """What a raw code means to the network: ``(code * scale - mean) / std``, mean and std by channel."""
+    """What a raw code means: ``(code * scale - mean) / std``, mean and std by channel."""
 
     scale: float
     mean: tuple[float, ...] | None = None
@@ -37,14 +37,17 @@ class InputScaling:
         mean = np.zeros(channels) if self.mean is None else np.asarray(self.mean, np.float64)
         for name, values in (("mean", mean), ("std", std)):
             if values.shape != (channels,):
-                raise HwgenError(f"Input {name}: {channels} numbers needed, one a channel, "
-                                 f"not {values.size}")
+                raise HwgenError(
+                    f"Input {name}: {channels} numbers needed, one a channel, not {values.size}"
+                )
         return self.scale / std, -mean / std
 
 
 def save(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write a module's parameters and buffers and its metadata, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
     text = json.dumps(dict(metadata), sort_keys=True, allow_nan=False)
     write_atomic(path, to_bytes(tensors, metadata={"hwgen": text}))
 
@@ -52,12 +55,13 @@ def save(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
 def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Read a model written by ``save``: the module, in evaluation mode, and the metadata.
 
-    Raises: HwgenError, one line, if the file is missing, broken, of no known network, or does not fit it.
+    Raises: HwgenError, one line, if the file is missing, broken, of no known network, or does not
+    fit it.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # no mapping
     except FileNotFoundError as error:
         raise HwgenError(f"{path}: a .safetensors file needed, there is none") from error
     except (OSError, SafetensorError, ValueError) as error:
@@ -67,8 +71,10 @@ def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         recipe = zoo.recipe(described["network"])
         scale = float(described["scale"])
     except (KeyError, TypeError, ValueError) as error:
-        raise HwgenError(f"{path}: a model that `hwgen train` wrote needed, its metadata say "
-                         f"{sorted(metadata) or 'nothing'}") from error
+        raise HwgenError(
+            f"{path}: a model that `hwgen train` wrote needed, its metadata say "
+            f"{sorted(metadata) or 'nothing'}"
+        ) from error
     if not 0 < scale < float("inf"):
         raise HwgenError(f"{path}: a positive input scale needed, not {scale}")
     module = recipe.build()
@@ -76,15 +82,19 @@ def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise HwgenError(f"{path}: the tensors of {described['network']} needed ({reason})") from error
+        raise HwgenError(
+            f"{path}: the tensors of {described['network']} needed ({reason})"
+        ) from error
     return module.eval(), described
 
 
-
-
-def as_input(codes: Any, scaling: InputScaling, *, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def as_input(
+    codes: Any, scaling: InputScaling, *, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Return raw codes (N, C, H, W) as the float tensor that the network takes."""
     factor, offset = scaling.factors(codes.shape[1])
     x = torch.from_numpy(np.array(codes, dtype=np.float64)).to(dtype)
-    return (x * torch.as_tensor(factor, dtype=dtype)[:, None, None]
-            + torch.as_tensor(offset, dtype=dtype)[:, None, None])
+    return (
+        x * torch.as_tensor(factor, dtype=dtype)[:, None, None]
+        + torch.as_tensor(offset, dtype=dtype)[:, None, None]
+    )

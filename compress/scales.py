@@ -7,18 +7,19 @@ import math
 from hwgen.compress.methods.dyadic import mantissas
 from hwgen.layers import MAX_SHIFT
 
-PLACES = 11                # of a mantissa that is not dyadic by itself
+PLACES = 11  # of a mantissa that is not dyadic by itself
 OFFSET_LIMIT = 1 << 55
 
 
 def as_dyadic(value: float, *, digits: int = 3) -> tuple[int, int]:
-    """Return (m, e) with ``m * 2**e`` nearest to a value, m odd with at most ``digits`` signed digits.
+    """Return (m, e) with ``m * 2**e`` nearest to a value, m odd with at most ``digits`` signed
+    digits.
 
     Exact where the value is such a number; 0 gives (0, 0).
     """
     if value == 0:
         return 0, 0
-    fraction, exponent = math.frexp(abs(value))         # 0.5 <= fraction < 1
+    fraction, exponent = math.frexp(abs(value))  # 0.5 <= fraction < 1
     best, distance = (1, 0), math.inf
     for m in mantissas(digits, places=PLACES):
         for top in (m.bit_length(), m.bit_length() - 1):
@@ -30,7 +31,8 @@ def as_dyadic(value: float, *, digits: int = 3) -> tuple[int, int]:
 
 
 def requantise_constants(factor: float, addend: float, *, digits: int = 3) -> tuple[int, int, int]:
-    """Return (multiplier, offset, shift) so that ``x * factor + addend`` is about ``(x * m + b) / 2**shift``.
+    """Return (multiplier, offset, shift) so that ``x * factor + addend`` is about ``(x * m + b) /
+    2**shift``.
 
     Parameters: factor, codes out by integers in; addend, in codes out.
     """

@@ -1,4 +1,5 @@
-"""The float graph made ready for integers: padding, batch norms and the input's scale folded into their neighbours.
+"""The float graph made ready for integers: padding, batch norms and the input's scale folded into
+their neighbours.
 
 Every step keeps what the graph computes (up to the last bits of a float) and returns a new graph.
 """
@@ -26,12 +27,14 @@ def simplify(graph: g.Graph) -> g.Graph:
         graph = _until_done(graph, step)
     for node in graph.nodes:
         if isinstance(node, g.Pad):
-            raise node.needs("a convolution or a pooling that takes the padding in", "another layer")
+            raise node.needs(
+                "a convolution or a pooling that takes the padding in", "another layer"
+            )
     return graph
 
 
 def with_input_scaling(graph: g.Graph, scaling: InputScaling, *, frac: int) -> g.Graph:
-    """Return a graph whose input is ``code * 2**-frac``: what is left of the scaling becomes a batch norm."""
+    """Return a graph whose input is ``code * 2**-frac``; the rest becomes a batch norm."""
     source = graph.nodes[0]
     assert isinstance(source, g.Source)
     factor, offset = scaling.factors(source.channels)
@@ -41,8 +44,13 @@ def with_input_scaling(graph: g.Graph, scaling: InputScaling, *, frac: int) -> g
     if NORMALISE in graph.by_name:
         raise HwgenError(f"The model has a layer called {NORMALISE}; that name is taken")
     node = g.Affine(NORMALISE, (source.name,), g.floats(factor), g.floats(offset))
-    rest = [replace(other, sources=tuple(NORMALISE if name == source.name else name for name in other.sources))
-            for other in graph.nodes[1:]]
+    rest = [
+        replace(
+            other,
+            sources=tuple(NORMALISE if name == source.name else name for name in other.sources),
+        )
+        for other in graph.nodes[1:]
+    ]
     return g.Graph((source, node, *rest))
 
 
@@ -69,7 +77,7 @@ def _only_reader(graph: g.Graph, name: str) -> g.Node | None:
 
 
 def _pad(graph: g.Graph, node: g.Node) -> g.Graph | None:
-    """Padding goes into the convolutions and average pools that read it; into a max pool after a ReLU."""
+    """Padding goes into convolutions and average pools; into a max pool after a ReLU."""
     if not isinstance(node, g.Pad):
         return None
     source = graph.by_name[node.sources[0]]
@@ -79,13 +87,15 @@ def _pad(graph: g.Graph, node: g.Node) -> g.Graph | None:
             return graph.with_node(replace(node, padding=total)).without(source.name)
     kinds: tuple[type[g.Node], ...] = (g.Conv, g.AvgPool)
     if isinstance(source, g.Clip) and source.lo is not None and source.lo >= 0:
-        kinds = (*kinds, g.MaxPool)                 # a zero is never above codes from 0 up
+        kinds = (*kinds, g.MaxPool)  # a zero is never above codes from 0 up
     readers = [graph.by_name[name] for name in graph.readers[node.name]]
     if not readers or not all(isinstance(reader, kinds) for reader in readers):
         return None
     for reader in readers:
         assert isinstance(reader, (g.Conv, g.AvgPool, g.MaxPool))
-        top, left, bottom, right = (a + b for a, b in zip(node.padding, reader.padding, strict=True))
+        top, left, bottom, right = (
+            a + b for a, b in zip(node.padding, reader.padding, strict=True)
+        )
         graph = graph.with_node(replace(reader, padding=(top, left, bottom, right)))
     return graph.without(node.name)
 
@@ -99,10 +109,19 @@ def _activation_first(graph: g.Graph, node: g.Node) -> g.Graph | None:
         return None
     order = [other for other in graph.nodes if other is not after]
     place = order.index(node)
-    order[place:place + 1] = [replace(after, sources=node.sources), replace(node, sources=(after.name,))]
-    renamed = [other if other.name in (node.name, after.name) else
-               replace(other, sources=tuple(node.name if name == after.name else name
-                                            for name in other.sources)) for other in order]
+    order[place : place + 1] = [
+        replace(after, sources=node.sources),
+        replace(node, sources=(after.name,)),
+    ]
+    renamed = [
+        other
+        if other.name in (node.name, after.name)
+        else replace(
+            other,
+            sources=tuple(node.name if name == after.name else name for name in other.sources),
+        )
+        for other in order
+    ]
     return g.Graph(tuple(renamed))
 
 
@@ -128,18 +147,22 @@ def _affine_back(graph: g.Graph, node: g.Node) -> g.Graph | None:
         return None
     if isinstance(before, (g.Conv, g.Dense)):
         factor = node.factor.reshape((-1,) + (1,) * (before.weight.ndim - 1))
-        folded: g.Node = replace(before, weight=before.weight * factor,
-                                 bias=before.bias * node.factor + node.offset)
+        folded: g.Node = replace(
+            before, weight=before.weight * factor, bias=before.bias * node.factor + node.offset
+        )
     elif isinstance(before, g.Affine):
-        folded = replace(before, factor=before.factor * node.factor,
-                         offset=before.offset * node.factor + node.offset)
+        folded = replace(
+            before,
+            factor=before.factor * node.factor,
+            offset=before.offset * node.factor + node.offset,
+        )
     else:
         return None
     return graph.with_node(folded).without(node.name)
 
 
 def _affine_forward(graph: g.Graph, node: g.Node) -> g.Graph | None:
-    """A batch norm before convolutions or dense layers goes into them, unless padding would miss its offset."""
+    """A batch norm goes into the layers that read it, unless padding would miss its offset."""
     if not isinstance(node, g.Affine):
         return None
     readers = [graph.by_name[name] for name in graph.readers[node.name]]
@@ -160,7 +183,7 @@ def _affine_forward(graph: g.Graph, node: g.Node) -> g.Graph | None:
 
 
 def _by_weight(reader: g.Conv | g.Dense, values: g.FloatArray) -> g.FloatArray:
-    """Return one value an input channel in a form that multiplies the weights of a (grouped) layer."""
+    """Return one value an input channel in a form that multiplies a layer's weights."""
     if isinstance(reader, g.Dense):
         return values[None, :]
     outputs = reader.weight.shape[0]

@@ -1,7 +1,7 @@
 """The cost model: what the layers of a network cost before any sharing; numpy only.
 
-Nonzeros are counted, not shapes: a weight of zero costs nothing. A weight of d signed digits is d shifted copies of
-its input; a sum of n copies takes n - 1 adders.
+Nonzeros are counted, not shapes: a weight of zero costs nothing. A weight of d signed digits is d
+shifted copies of its input; a sum of n copies takes n - 1 adders.
 """
 
 from __future__ import annotations
@@ -49,19 +49,27 @@ def layer_cost(layer: Conv2d | Dense, pixels: int) -> LayerCost:
     by_output = digit_count(layer.weight).reshape(layer.weight.shape[0], -1).sum(axis=1)
     terms = by_output + (layer.bias != 0)
     nonzeros = int(np.count_nonzero(layer.weight))
-    return LayerCost(layer.name, nonzeros, int(by_output.sum()), int(np.maximum(terms - 1, 0).sum()),
-                     nonzeros * pixels)
+    return LayerCost(
+        layer.name,
+        nonzeros,
+        int(by_output.sum()),
+        int(np.maximum(terms - 1, 0).sum()),
+        nonzeros * pixels,
+    )
 
 
 def network_cost(network: Network) -> tuple[LayerCost, ...]:
     """Return the costs of all convolutions and dense layers, in order."""
     tensors = network.tensors
-    return tuple(layer_cost(layer, tensors[layer.name].height * tensors[layer.name].width)
-                 for layer in network.layers if isinstance(layer, (Conv2d, Dense)))
+    return tuple(
+        layer_cost(layer, tensors[layer.name].height * tensors[layer.name].width)
+        for layer in network.layers
+        if isinstance(layer, (Conv2d, Dense))
+    )
 
 
 def requantise_adders(layer: Requantise) -> int:
-    """Return the adders of a Requantise: one less than the digits of each multiplier, one for offset and rounding."""
+    """Return the adders of a Requantise: those of each multiplier, and one for the offset."""
     digits = digit_count(layer.multiplier)
     addend = (layer.offset != 0) | (layer.shift > 0)
     return int((np.maximum(digits - 1, 0) + addend).sum())

@@ -1,9 +1,10 @@
 """Labelled images as integer codes: the DATA argument of the command line.
 
-``digits`` (scikit-learn's embedded 8x8 digits), ``mnist:DIR`` (the four idx files, gzipped or plain), ``cifar10:DIR``
-(the binary batches, or xz residual planes), ``faces:DIR`` (``lfw_subset.npy``), ``npz:FILE`` (arrays x, y) and
-``images:DIR`` (a folder a class). Images are raw pixels, NCHW. A set that comes in one piece is split 80/20,
-stratified, always in the same way; the test part is for final figures only.
+``digits`` (scikit-learn's embedded 8x8 digits), ``mnist:DIR`` (the four idx files, gzipped or
+plain), ``cifar10:DIR`` (the binary batches, or xz residual planes), ``faces:DIR``
+(``lfw_subset.npy``), ``npz:FILE`` (arrays x, y) and ``images:DIR`` (a folder a class). Images are
+raw pixels, NCHW. A set that comes in one piece is split 80/20, stratified, always in the same way;
+the test part is for final figures only.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from hwgen.errors import HwgenError
 Array = npt.NDArray[np.generic]
 Images = npt.NDArray[np.integer]
 
-HELD_OUT = 5               # one image in five is held out where a set comes in one piece
-CALIBRATION = 5000         # at most; a tenth of the training images otherwise
+HELD_OUT = 5  # one image in five is held out where a set comes in one piece
+CALIBRATION = 5000  # at most; a tenth of the training images otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class Dataset:
 
     @property
     def calibration_size(self) -> int:
-        """Number of training images, the last ones, that training leaves to searches and calibration."""
+        """Number of training images, the last ones, that training leaves to searches."""
         return max(1, min(CALIBRATION, len(self.train_x) // 10))
 
     def calibration(self) -> tuple[Images, npt.NDArray[np.int64]]:
@@ -74,8 +75,9 @@ class Dataset:
         return self.train_x[start:], self.train_y[start:]
 
 
-def load(spec: str, *, mean: Sequence[float] | None = None,
-         std: Sequence[float] | None = None) -> Dataset:
+def load(
+    spec: str, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> Dataset:
     """Load the images that a DATA argument names.
 
     Parameters
@@ -85,7 +87,8 @@ def load(spec: str, *, mean: Sequence[float] | None = None,
     mean, std : sequence of float, optional
         Normalisation by channel (or one number for all), in units of ``code * scale``.
 
-    Raises: HwgenError, one line, if the data are missing, truncated, of a wrong size or kind, or not finite.
+    Raises: HwgenError, one line, if the data are missing, truncated, of a wrong size or kind, or
+    not finite.
     """
     kind, _, place = spec.partition(":")
     if kind == "digits" and not place:
@@ -93,16 +96,24 @@ def load(spec: str, *, mean: Sequence[float] | None = None,
     elif kind in _LOADERS and place:
         data = _LOADERS[kind](Path(place))
     else:
-        raise HwgenError(f"Data must be digits or one of {', '.join(f'{k}:PATH' for k in _LOADERS)}, "
-                         f"not {spec!r}")
+        raise HwgenError(
+            f"Data must be digits or one of {', '.join(f'{k}:PATH' for k in _LOADERS)}, "
+            f"not {spec!r}"
+        )
     channels = data.shape[0]
-    return replace(data, name=spec, mean=_per_channel("mean", mean, channels),
-                   std=_per_channel("std", std, channels))
+    return replace(
+        data,
+        name=spec,
+        mean=_per_channel("mean", mean, channels),
+        std=_per_channel("std", std, channels),
+    )
 
 
-def split(y: npt.NDArray[np.int64], *, part: int = HELD_OUT,
-          seed: int = 0) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return shuffled indices (kept, held out): one image in ``part`` held out, classes in proportion.
+def split(
+    y: npt.NDArray[np.int64], *, part: int = HELD_OUT, seed: int = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return shuffled indices (kept, held out): one image in ``part`` held out, classes in
+    proportion.
 
     The held-out part has ``ceil(N / part)`` images; the same labels and seed give the same split.
     """
@@ -111,26 +122,42 @@ def split(y: npt.NDArray[np.int64], *, part: int = HELD_OUT,
     classes, counts = np.unique(y, return_counts=True)
     quota = counts // part
     order = np.argsort(-(counts % part), kind="stable")
-    quota[order[:wanted - int(quota.sum())]] += 1
-    held = np.concatenate([random.permutation(np.flatnonzero(y == label))[:count]
-                           for label, count in zip(classes, quota, strict=True)])
+    quota[order[: wanted - int(quota.sum())]] += 1
+    held = np.concatenate(
+        [
+            random.permutation(np.flatnonzero(y == label))[:count]
+            for label, count in zip(classes, quota, strict=True)
+        ]
+    )
     kept = np.setdiff1d(np.arange(len(y)), held)
     return random.permutation(kept), random.permutation(held)
 
 
-def _per_channel(name: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
+def _per_channel(
+    name: str, values: Sequence[float] | None, channels: int
+) -> tuple[float, ...] | None:
     if values is None:
         return None
     numbers = tuple(float(value) for value in values)
     if len(numbers) not in (1, channels) or not np.all(np.isfinite(numbers)):
-        raise HwgenError(f"--{name}: {channels} finite numbers (or one) needed, not {list(numbers)}")
+        raise HwgenError(
+            f"--{name}: {channels} finite numbers (or one) needed, not {list(numbers)}"
+        )
     if name == "std" and min(numbers) <= 0:
         raise HwgenError(f"--{name}: positive numbers needed, not {list(numbers)}")
     return numbers * channels if len(numbers) == 1 else numbers
 
 
-def _in_one_piece(name: str, x: Images, y: npt.NDArray[np.int64], *, lo: int, hi: int, scale: float,
-                  class_names: Sequence[str]) -> Dataset:
+def _in_one_piece(
+    name: str,
+    x: Images,
+    y: npt.NDArray[np.int64],
+    *,
+    lo: int,
+    hi: int,
+    scale: float,
+    class_names: Sequence[str],
+) -> Dataset:
     kept, held = split(y)
     if not len(kept):
         raise HwgenError(f"{name}: at least two images needed, there are {len(y)}")
@@ -144,11 +171,19 @@ def _digits() -> Dataset:
         raise HwgenError("The digits need scikit-learn: pip install 'hwgen[train]'") from error
     bunch = load_digits()
     x = bunch.images.astype(np.uint8)[:, None]
-    return _in_one_piece("digits", x, bunch.target.astype(np.int64), lo=0, hi=16, scale=1 / 16,
-                         class_names=[str(digit) for digit in range(10)])
+    return _in_one_piece(
+        "digits",
+        x,
+        bunch.target.astype(np.int64),
+        lo=0,
+        hi=16,
+        scale=1 / 16,
+        class_names=[str(digit) for digit in range(10)],
+    )
 
 
-# --- MNIST ---------------------------------------------------------------------------------------------
+# --- MNIST
+# ---------------------------------------------------------------------------------------------
 
 
 def _content(path: Path) -> bytes:
@@ -156,14 +191,17 @@ def _content(path: Path) -> bytes:
     import gzip
     import lzma
     import zlib
+
     try:
         raw = path.read_bytes()
         if path.suffix == ".gz":
             return gzip.decompress(raw)
         return lzma.decompress(raw) if path.suffix == ".xz" else raw
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise HwgenError(f"{path}: a whole {path.suffix[1:]} file needed, this one is broken or truncated "
-                         f"({error})") from error
+        raise HwgenError(
+            f"{path}: a whole {path.suffix[1:]} file needed, this one is broken or truncated "
+            f"({error})"
+        ) from error
     except OSError as error:
         raise HwgenError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -184,9 +222,11 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """
     content = _content(path)
     if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        raise HwgenError(f"{path}: an idx file of unsigned bytes needed, it begins with {content[:4].hex()}")
+        raise HwgenError(
+            f"{path}: an idx file of unsigned bytes needed, it begins with {content[:4].hex()}"
+        )
     dims = content[3]
-    shape = tuple(np.frombuffer(content[4:4 + 4 * dims], ">u4").tolist())
+    shape = tuple(np.frombuffer(content[4 : 4 + 4 * dims], ">u4").tolist())
     size = int(np.prod([int(side) for side in shape], dtype=object)) if len(shape) == dims else -1
     if size != len(content) - 4 - 4 * dims:
         raise HwgenError(f"{path}: {size} bytes promised, {len(content) - 4 - 4 * dims} there")
@@ -197,15 +237,19 @@ def _idx_pair(folder: Path, part: str) -> tuple[Images, npt.NDArray[np.int64]]:
     arrays = []
     for what, dims in (("images", 3), ("labels", 1)):
         stem = f"{part}-{what}"
-        path = _find(folder, *(f"{stem}{dot}idx{dims}-ubyte{end}" for dot in "-." for end in (".gz", "")))
+        path = _find(
+            folder, *(f"{stem}{dot}idx{dims}-ubyte{end}" for dot in "-." for end in (".gz", ""))
+        )
         array = read_idx(path)
         if array.ndim != dims:
             raise HwgenError(f"{path}: {dims} dimensions needed, not {array.ndim}")
         arrays.append(array)
     x, y = arrays
     if x.shape[1:] != (28, 28) or len(x) != len(y) or not len(x):
-        raise HwgenError(f"{folder}: {part} images of 28x28 and as many labels needed, "
-                         f"not {x.shape} and {y.shape}")
+        raise HwgenError(
+            f"{folder}: {part} images of 28x28 and as many labels needed, "
+            f"not {x.shape} and {y.shape}"
+        )
     if y.max() > 9:
         raise HwgenError(f"{folder}: {part} labels from 0 to 9 needed, not {y.max()}")
     return x[:, None], y.astype(np.int64)
@@ -213,12 +257,26 @@ def _idx_pair(folder: Path, part: str) -> tuple[Images, npt.NDArray[np.int64]]:
 
 def _mnist(folder: Path) -> Dataset:
     train, test = _idx_pair(folder, "train"), _idx_pair(folder, "t10k")
-    return Dataset("mnist", *train, *test, 0, 255, 1 / 255, tuple(str(digit) for digit in range(10)))
+    return Dataset(
+        "mnist", *train, *test, 0, 255, 1 / 255, tuple(str(digit) for digit in range(10))
+    )
 
 
-# --- CIFAR-10 ------------------------------------------------------------------------------------------
+# --- CIFAR-10
+# ------------------------------------------------------------------------------------------
 
-_CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR_NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 def _cifar_batch(path: Path) -> tuple[Images, npt.NDArray[np.int64]]:
@@ -245,30 +303,40 @@ def _cifar10(folder: Path) -> Dataset:
     if (folder / "cifar-10-batches-bin").is_dir():
         folder = folder / "cifar-10-batches-bin"
     if (folder / "data_batch_1").is_file() and not (folder / "data_batch_1.bin").is_file():
-        raise HwgenError(f"{folder}: the binary version (data_batch_1.bin ...) needed, "
-                         "these are Python pickles, which are not read")
+        raise HwgenError(
+            f"{folder}: the binary version (data_batch_1.bin ...) needed, "
+            "these are Python pickles, which are not read"
+        )
     if (folder / "test.residual.xz").is_file():
-        train_x = np.concatenate([_cifar_residual(_find(folder, f"train_{n}.residual.xz"))
-                                  for n in range(1, 6)])
+        train_x = np.concatenate(
+            [_cifar_residual(_find(folder, f"train_{n}.residual.xz")) for n in range(1, 6)]
+        )
         test_x = _cifar_residual(folder / "test.residual.xz")
-        train_y, test_y = (read_idx(_find(folder, f"{part}-labels-idx1-ubyte.gz", f"{part}-labels-idx1-ubyte"))
-                           .astype(np.int64) for part in ("train", "test"))
+        train_y, test_y = (
+            read_idx(
+                _find(folder, f"{part}-labels-idx1-ubyte.gz", f"{part}-labels-idx1-ubyte")
+            ).astype(np.int64)
+            for part in ("train", "test")
+        )
     else:
         batches = [_cifar_batch(_find(folder, f"data_batch_{n}.bin")) for n in range(1, 6)]
         train_x, train_y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         test_x, test_y = _cifar_batch(_find(folder, "test_batch.bin"))
     for part, x, y in (("train", train_x, train_y), ("test", test_x, test_y)):
         if len(x) != len(y) or y.max() > 9:
-            raise HwgenError(f"{folder}: {part}: as many labels from 0 to 9 as images needed, "
-                             f"not {len(y)} labels for {len(x)} images")
+            raise HwgenError(
+                f"{folder}: {part}: as many labels from 0 to 9 as images needed, "
+                f"not {len(y)} labels for {len(x)} images"
+            )
     return Dataset("cifar10", train_x, train_y, test_x, test_y, 0, 255, 1 / 255, _CIFAR_NAMES)
 
 
-# --- a user's own arrays and pictures ------------------------------------------------------------------
+# --- a user's own arrays and pictures
+# ------------------------------------------------------------------
 
 
 def _codes(path: Path, x: Array) -> tuple[Images, int, int, float]:
-    """Return (codes, lo, hi, scale): pixels as they are, floats in 0..1 as 0..255, others in signed 8 bits."""
+    """Return (codes, lo, hi, scale): pixels as they are, floats in 8 bits."""
     if x.ndim != 4 or 0 in x.shape:
         raise HwgenError(f"{path}: x as images (N, C, H, W) needed, not {x.shape}")
     if x.dtype == np.uint8:
@@ -277,8 +345,10 @@ def _codes(path: Path, x: Array) -> tuple[Images, int, int, float]:
         raise HwgenError(f"{path}: x as uint8 or float needed, not {x.dtype}")
     values = x.astype(np.float64)
     if not np.all(np.isfinite(values)):
-        raise HwgenError(f"{path}: finite x needed, image {int(np.argwhere(~np.isfinite(values))[0][0])} "
-                         "holds NaN or infinity")
+        raise HwgenError(
+            f"{path}: finite x needed, image {int(np.argwhere(~np.isfinite(values))[0][0])} "
+            "holds NaN or infinity"
+        )
     if values.min() >= 0 and values.max() <= 1:
         return np.rint(values * 255).astype(np.uint8), 0, 255, 1 / 255
     frac = int(np.floor(np.log2(127 / np.abs(values).max())))
@@ -286,14 +356,21 @@ def _codes(path: Path, x: Array) -> tuple[Images, int, int, float]:
 
 
 def _labels(path: Path, y: Array, count: int) -> npt.NDArray[np.int64]:
-    if y.dtype.kind not in "iu" or y.shape != (count,) or (count and not 0 <= y.min() <= y.max() < 1 << 16):
-        raise HwgenError(f"{path}: y as {count} class numbers from 0 needed, not {y.dtype} {y.shape}")
+    if (
+        y.dtype.kind not in "iu"
+        or y.shape != (count,)
+        or (count and not 0 <= y.min() <= y.max() < 1 << 16)
+    ):
+        raise HwgenError(
+            f"{path}: y as {count} class numbers from 0 needed, not {y.dtype} {y.shape}"
+        )
     return y.astype(np.int64)
 
 
 def _members(path: Path) -> dict[str, Array]:
     import zipfile
     import zlib
+
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -314,19 +391,25 @@ def _npz(path: Path) -> Dataset:
     if ("test_x" in members) != ("test_y" in members):
         missing.append("test_x and test_y together")
     if missing:
-        raise HwgenError(f"{path}: {', '.join(missing)} needed, it holds {', '.join(members) or 'nothing'}")
+        raise HwgenError(
+            f"{path}: {', '.join(missing)} needed, it holds {', '.join(members) or 'nothing'}"
+        )
     x, lo, hi, scale = _codes(path, members["x"])
     y = _labels(path, members["y"], len(x))
     names = members.get("class_names")
     if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
-        raise HwgenError(f"{path}: class_names as a list of texts needed, not {names.dtype} {names.shape}")
+        raise HwgenError(
+            f"{path}: class_names as a list of texts needed, not {names.dtype} {names.shape}"
+        )
     if "test_x" not in members:
         class_names = [str(n) for n in (range(int(y.max()) + 1) if names is None else names)]
         return _in_one_piece("npz", x, y, lo=lo, hi=hi, scale=scale, class_names=class_names)
     test_x, *form = _codes(path, members["test_x"])
     if form != [lo, hi, scale] or test_x.shape[1:] != x.shape[1:]:
-        raise HwgenError(f"{path}: test_x like x needed (shape {x.shape[1:]}, same range), "
-                         f"not {test_x.shape[1:]}")
+        raise HwgenError(
+            f"{path}: test_x like x needed (shape {x.shape[1:]}, same range), "
+            f"not {test_x.shape[1:]}"
+        )
     test_y = _labels(path, members["test_y"], len(test_x))
     top = int(max(y.max(), test_y.max()))
     class_names = [str(n) for n in (range(top + 1) if names is None else names)]
@@ -342,7 +425,7 @@ def _faces(folder: Path) -> Dataset:
     if crops.ndim != 3 or len(crops) % 2:
         raise HwgenError(f"{path}: an even number of crops (N, H, W) needed, not {crops.shape}")
     x, lo, hi, scale = _codes(path, crops[:, None])
-    y = (np.arange(len(x)) < len(x) // 2).astype(np.int64)     # the first half are faces
+    y = (np.arange(len(x)) < len(x) // 2).astype(np.int64)  # the first half are faces
     return _in_one_piece("faces", x, y, lo=lo, hi=hi, scale=scale, class_names=("other", "face"))
 
 
@@ -352,8 +435,10 @@ def _images(folder: Path) -> Dataset:
         names, x, y = _pictures(folder / "train")
         test_names, test_x, test_y = _pictures(folder / "test")
         if names != test_names or x.shape[1:] != test_x.shape[1:]:
-            raise HwgenError(f"{folder}: the same classes and sizes in train and test needed, not "
-                             f"{', '.join(names)} {x.shape[1:]} and {', '.join(test_names)} {test_x.shape[1:]}")
+            raise HwgenError(
+                f"{folder}: the same classes and sizes in train and test needed, not "
+                f"{', '.join(names)} {x.shape[1:]} and {', '.join(test_names)} {test_x.shape[1:]}"
+            )
         return Dataset("images", x, y, test_x, test_y, 0, 255, 1 / 255, tuple(names))
     names, x, y = _pictures(folder)
     return _in_one_piece("images", x, y, lo=0, hi=255, scale=1 / 255, class_names=names)
@@ -365,11 +450,17 @@ def _pictures(folder: Path) -> tuple[list[str], Images, npt.NDArray[np.int64]]:
     except ImportError as error:
         raise HwgenError("Picture folders need Pillow: pip install pillow") from error
     classes = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    files = [(path, label) for label, place in enumerate(classes) for path in sorted(place.iterdir())
-             if path.suffix.lower() in (".png", ".jpg", ".jpeg")]
+    files = [
+        (path, label)
+        for label, place in enumerate(classes)
+        for path in sorted(place.iterdir())
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg")
+    ]
     if len(classes) < 2 or not files:
-        raise HwgenError(f"{folder}: two or more folders of PNG or JPEG pictures needed, there are "
-                         f"{len(classes)} folders with {len(files)} pictures")
+        raise HwgenError(
+            f"{folder}: two or more folders of PNG or JPEG pictures needed, there are "
+            f"{len(classes)} folders with {len(files)} pictures"
+        )
     images, mode = [], ""
     for path, _ in files:
         try:
@@ -379,8 +470,10 @@ def _pictures(folder: Path) -> tuple[list[str], Images, npt.NDArray[np.int64]]:
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise HwgenError(f"{path}: a whole picture needed ({error})") from error
         if images and pixels.shape != images[0].shape:
-            raise HwgenError(f"{path}: {images[0].shape[1]}x{images[0].shape[0]} pixels like the first "
-                             f"picture needed, not {pixels.shape[1]}x{pixels.shape[0]}")
+            raise HwgenError(
+                f"{path}: {images[0].shape[1]}x{images[0].shape[0]} pixels like the first "
+                f"picture needed, not {pixels.shape[1]}x{pixels.shape[0]}"
+            )
         images.append(pixels)
     stacked = np.stack(images)
     x = stacked[:, None] if mode == "L" else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
@@ -388,4 +481,9 @@ def _pictures(folder: Path) -> tuple[list[str], Images, npt.NDArray[np.int64]]:
 
 
 _LOADERS: dict[str, Callable[[Path], Dataset]] = {
-    "mnist": _mnist, "cifar10": _cifar10, "faces": _faces, "npz": _npz, "images": _images}
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+    "faces": _faces,
+    "npz": _npz,
+    "images": _images,
+}

@@ -1,7 +1,8 @@
-"""One operation of a model at a time to nodes of the float graph; the front ends only translate names.
+"""One operation of a model at a time to nodes of the float graph; the front ends only translate
+names.
 
-A front end (``torch_fx``, ``torch_export``) calls a method an operation; arguments are checked here, so that
-every front end refuses the same things with the same words.
+A front end (``torch_fx``, ``torch_export``) calls a method an operation; arguments are checked
+here, so that every front end refuses the same things with the same words.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import numpy.typing as npt
 from hwgen.compress.importers import graph as g
 from hwgen.errors import HwgenError
 
-SUPPORTED = ("Conv2d, Linear, BatchNorm1d, BatchNorm2d, ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, MaxPool2d, AvgPool2d, "
-             "AdaptiveAvgPool2d, Flatten, ZeroPad2d, Dropout, Identity, add, cat, view, flatten, mean over pixels")
+SUPPORTED = (
+    "Conv2d, Linear, BatchNorm1d, BatchNorm2d, ReLU, ReLU6, Hardtanh, Tanh, Sigmoid, MaxPool2d, "
+    "AvgPool2d, AdaptiveAvgPool2d, Flatten, ZeroPad2d, Dropout, Identity, add, cat, view, flatten, "
+    "mean over pixels"
+)
 
 
 def unsupported(place: str, what: str) -> HwgenError:
-    """Return the error for an operation that has no integer layer, naming its place in the model."""
+    """Return the error for an operation without an integer layer, naming its place in the model."""
     return HwgenError(f"{place}: {what} is not supported; supported: {SUPPORTED}")
 
 
@@ -58,15 +62,25 @@ class Builder:
 
     def _add(self, node: g.Node) -> str:
         name, count = node.name, 2
-        while name in self._shapes:                 # a module that is called twice
+        while name in self._shapes:  # a module that is called twice
             name, count = f"{node.name}_{count}", count + 1
         object.__setattr__(node, "name", name)
         self._shapes[name] = node.shape(*(self._shapes[source] for source in node.sources))
         self._nodes.append(node)
         return name
 
-    def conv(self, name: str, source: str, weight: npt.ArrayLike, bias: npt.ArrayLike | None, *,
-             stride: object = 1, padding: object = 0, dilation: object = 1, groups: int = 1) -> str:
+    def conv(
+        self,
+        name: str,
+        source: str,
+        weight: npt.ArrayLike,
+        bias: npt.ArrayLike | None,
+        *,
+        stride: object = 1,
+        padding: object = 0,
+        dilation: object = 1,
+        groups: int = 1,
+    ) -> str:
         """Convolution; padding is a number, two, or "same" or "valid"."""
         array = np.asarray(weight)
         if array.ndim != 4:
@@ -76,38 +90,63 @@ class Builder:
             if steps != (1, 1):
                 raise HwgenError(f"{name}: padding 'same' needs stride 1, not {steps}")
             reach = [d * (k - 1) for d, k in zip(spread, array.shape[2:], strict=True)]
-            pads = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
+            pads = (
+                reach[0] // 2,
+                reach[1] // 2,
+                reach[0] - reach[0] // 2,
+                reach[1] - reach[1] // 2,
+            )
         else:
             rows, columns = (0, 0) if padding == "valid" else pair(name, "padding", padding)
             pads = (rows, columns, rows, columns)
         shift = np.zeros(array.shape[0]) if bias is None else bias
-        return self._add(g.Conv(name, (source,), g.floats(array), g.floats(shift), steps, pads, spread, groups))
+        return self._add(
+            g.Conv(name, (source,), g.floats(array), g.floats(shift), steps, pads, spread, groups)
+        )
 
-    def dense(self, name: str, source: str, weight: npt.ArrayLike, bias: npt.ArrayLike | None) -> str:
+    def dense(
+        self, name: str, source: str, weight: npt.ArrayLike, bias: npt.ArrayLike | None
+    ) -> str:
         """Matrix product over a flat tensor."""
         array = np.asarray(weight)
         if self._shapes[source][1:] != (1, 1):
-            raise HwgenError(f"{name}: a Linear over a flat tensor needed (put a Flatten before it), not over "
-                             f"{'x'.join(map(str, self._shapes[source]))}")
+            raise HwgenError(
+                f"{name}: a Linear over a flat tensor needed (put a Flatten before it), not over "
+                f"{'x'.join(map(str, self._shapes[source]))}"
+            )
         shift = np.zeros(array.shape[0]) if bias is None else bias
         return self._add(g.Dense(name, (source,), g.floats(array), g.floats(shift)))
 
-    def batch_norm(self, name: str, source: str, weight: npt.ArrayLike | None, bias: npt.ArrayLike | None,
-                   mean: npt.ArrayLike | None, variance: npt.ArrayLike | None, eps: float) -> str:
+    def batch_norm(
+        self,
+        name: str,
+        source: str,
+        weight: npt.ArrayLike | None,
+        bias: npt.ArrayLike | None,
+        mean: npt.ArrayLike | None,
+        variance: npt.ArrayLike | None,
+        eps: float,
+    ) -> str:
         """Batch norm in evaluation, as one factor and one offset a channel."""
         if mean is None or variance is None:
             raise unsupported(name, "a batch norm without running statistics")
         centre, spread = g.floats(mean), g.floats(variance)
         gain = np.ones(centre.shape) if weight is None else g.floats(weight)
         shift = np.zeros(centre.shape) if bias is None else g.floats(bias)
-        for field, values in (("weight", gain), ("bias", shift), ("running mean", centre),
-                              ("running variance", spread)):
+        for field, values in (
+            ("weight", gain),
+            ("bias", shift),
+            ("running mean", centre),
+            ("running variance", spread),
+        ):
             if not np.all(np.isfinite(values)):
                 raise HwgenError(f"{name}: finite {field} needed, there is NaN or infinity in it")
         if np.any(spread + eps <= 0):
             raise HwgenError(f"{name}: a positive running variance needed, not {spread.min()}")
         factor = gain / np.sqrt(spread + eps)
-        return self._add(g.Affine(name, (source,), g.floats(factor), g.floats(shift - centre * factor)))
+        return self._add(
+            g.Affine(name, (source,), g.floats(factor), g.floats(shift - centre * factor))
+        )
 
     def clip(self, name: str, source: str, lo: float | None, hi: float | None) -> str:
         """ReLU (0, None), ReLU6 (0, 6), Hardtanh."""
@@ -117,15 +156,36 @@ class Builder:
         """Tanh or sigmoid."""
         return self._add(g.Curve(name, (source,), function))
 
-    def max_pool(self, name: str, source: str, kernel: object, stride: object, padding: object, *,
-                 dilation: object = 1, ceil_mode: bool = False) -> str:
+    def max_pool(
+        self,
+        name: str,
+        source: str,
+        kernel: object,
+        stride: object,
+        padding: object,
+        *,
+        dilation: object = 1,
+        ceil_mode: bool = False,
+    ) -> str:
         """Max pooling; no dilation, no ceil_mode."""
         if pair(name, "dilation", dilation) != (1, 1):
             raise unsupported(name, "max pooling with dilation")
-        return self._add(g.MaxPool(name, (source,), *self._pool(name, kernel, stride, padding, ceil_mode)))
+        return self._add(
+            g.MaxPool(name, (source,), *self._pool(name, kernel, stride, padding, ceil_mode))
+        )
 
-    def avg_pool(self, name: str, source: str, kernel: object, stride: object, padding: object, *,
-                 ceil_mode: bool = False, count_include_pad: bool = True, divisor: object = None) -> str:
+    def avg_pool(
+        self,
+        name: str,
+        source: str,
+        kernel: object,
+        stride: object,
+        padding: object,
+        *,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor: object = None,
+    ) -> str:
         """Average pooling; padded places count."""
         window = self._pool(name, kernel, stride, padding, ceil_mode)
         if not count_include_pad and any(window[2]):
@@ -134,8 +194,9 @@ class Builder:
             raise unsupported(name, "average pooling with divisor_override")
         return self._add(g.AvgPool(name, (source,), *window))
 
-    def _pool(self, name: str, kernel: object, stride: object, padding: object,
-              ceil_mode: bool) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
+    def _pool(
+        self, name: str, kernel: object, stride: object, padding: object, ceil_mode: bool
+    ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
         if ceil_mode:
             raise unsupported(name, "pooling with ceil_mode")
         size = pair(name, "kernel", kernel)
@@ -147,11 +208,16 @@ class Builder:
         """Average pooling to a given size that divides the image's."""
         values = list(size) if isinstance(size, Sequence) else [size, size]
         _, height, width = self._shapes[source]
-        rows, columns = (side if want is None else want
-                         for want, side in zip(values, (height, width), strict=True))
+        rows, columns = (
+            side if want is None else want
+            for want, side in zip(values, (height, width), strict=True)
+        )
         if height % rows or width % columns:
-            raise unsupported(name, f"adaptive pooling from {height}x{width} to {rows}x{columns} pixels "
-                                    "(windows of unequal size)")
+            raise unsupported(
+                name,
+                f"adaptive pooling from {height}x{width} to {rows}x{columns} pixels "
+                "(windows of unequal size)",
+            )
         kernel = (height // rows, width // columns)
         return self._add(g.AvgPool(name, (source,), kernel, kernel))
 
@@ -190,8 +256,14 @@ class Builder:
             return source
         raise unsupported(name, f"a view as {tuple(shape)}")
 
-    def pad(self, name: str, source: str, padding: Sequence[int], mode: str = "constant",
-            value: float | None = 0.0) -> str:
+    def pad(
+        self,
+        name: str,
+        source: str,
+        padding: Sequence[int],
+        mode: str = "constant",
+        value: float | None = 0.0,
+    ) -> str:
         """Zero padding; padding is torch's (left, right, top, bottom)."""
         if mode != "constant" or (value or 0.0) != 0.0:
             raise unsupported(name, f"padding with {mode} {value}")

@@ -1,7 +1,9 @@
-"""The float graph: what an imported model computes, in few layers, before any of it becomes an integer.
+"""The float graph: what an imported model computes, in few layers, before any of it becomes an
+integer.
 
-Nodes are frozen, in an order in which each follows its sources; tensors are (channels, height, width), a flat one
-(channels, 1, 1). ``Graph`` checks names, order and shapes, and works out every node's shape.
+Nodes are frozen, in an order in which each follows its sources; tensors are (channels, height,
+width), a flat one (channels, 1, 1). ``Graph`` checks names, order and shapes, and works out every
+node's shape.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def floats(values: npt.ArrayLike) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """What all nodes have: a name (its path in the model, dots and all) and the names of its sources."""
+    """What all nodes have: a name (its path in the model, with dots) and its sources' names."""
 
     name: str
     sources: tuple[str, ...]
@@ -42,7 +44,9 @@ class Node:
                 array = floats(value)
                 if not np.all(np.isfinite(array)):
                     bad = "NaN" if np.isnan(array).any() else "infinity"
-                    raise HwgenError(f"{self.name}: finite {field.name} needed, there is {bad} in it")
+                    raise HwgenError(
+                        f"{self.name}: finite {field.name} needed, there is {bad} in it"
+                    )
                 object.__setattr__(self, field.name, array)
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -68,7 +72,7 @@ class Source(Node):
 
 @dataclass(frozen=True, eq=False)
 class Conv(Node):
-    """Convolution: weight (co, ci / groups, kh, kw), bias (co,); padding (top, left, bottom, right)."""
+    """Convolution: weight (co, ci / groups, kh, kw); padding (top, left, bottom, right)."""
 
     weight: FloatArray
     bias: FloatArray
@@ -207,7 +211,8 @@ class Flatten(Node):
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in order: the first is the only Source, the last the output, and every other one is read.
+    """Nodes in order: the first is the only Source, the last the output, and every other one is
+    read.
 
     Raises: HwgenError naming the node if the order, the use or a shape does not fit.
     """
@@ -245,9 +250,17 @@ class Graph:
     @cached_property
     def readers(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the nodes that read each node."""
-        return MappingProxyType({node.name: tuple(other.name for other in self.nodes
-                                                  for source in other.sources if source == node.name)
-                                 for node in self.nodes})
+        return MappingProxyType(
+            {
+                node.name: tuple(
+                    other.name
+                    for other in self.nodes
+                    for source in other.sources
+                    if source == node.name
+                )
+                for node in self.nodes
+            }
+        )
 
     @property
     def output(self) -> Node:
@@ -260,17 +273,28 @@ class Graph:
 
     def without(self, name: str) -> Graph:
         """Return a graph in which the readers of a node with one source read that source."""
-        source, = self.by_name[name].sources
-        nodes = [replace(node, sources=tuple(source if s == name else s for s in node.sources))
-                 for node in self.nodes if node.name != name]
+        (source,) = self.by_name[name].sources
+        nodes = [
+            replace(node, sources=tuple(source if s == name else s for s in node.sources))
+            for node in self.nodes
+            if node.name != name
+        ]
         return Graph(tuple(nodes))
 
 
-def _window(node: Any, shape: Shape, kernel: tuple[int, int], stride: tuple[int, int],
-            padding: tuple[int, int, int, int], dilation: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+def _window(
+    node: Any,
+    shape: Shape,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
     top, left, bottom, right = padding
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
-        raise node.needs("kernel, stride and dilation from 1, padding from 0", (kernel, stride, padding))
+        raise node.needs(
+            "kernel, stride and dilation from 1, padding from 0", (kernel, stride, padding)
+        )
     rows = (shape[1] + top + bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     columns = (shape[2] + left + right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
     if min(rows, columns) < 1:

@@ -45,8 +45,8 @@ class Model:
 def load(spec: str, shape: Shape) -> Model:
     """Load the network that a MODEL argument names, for images of (channels, height, width).
 
-    ``FILE.safetensors`` of ``hwgen train``; ``FILE.pt2`` of ``torch.export.save``; ``python:FILE:FACTORY``, which
-    runs FILE and calls FACTORY() for an ``nn.Module``.
+    ``FILE.safetensors`` of ``hwgen train``; ``FILE.pt2`` of ``torch.export.save``;
+    ``python:FILE:FACTORY``, which runs FILE and calls FACTORY() for an ``nn.Module``.
 
     Raises: HwgenError, one line, if it cannot be read or holds what is not supported.
     """
@@ -57,28 +57,40 @@ def load(spec: str, shape: Shape) -> Model:
         return _from_safetensors(path, shape)
     if path.suffix == ".pt2":
         from hwgen.compress.importers.torch_export import import_archive
+
         return Model(path.stem, import_archive(path, shape))
     if path.suffix == ".onnx":
-        raise HwgenError(f"{path}: ONNX files come in a later version; this one reads .safetensors of "
-                         "`hwgen train`, .pt2 and python:FILE:FACTORY")
-    raise HwgenError(f"Model must be FILE.safetensors, FILE.pt2 or python:FILE:FACTORY, not {spec!r}")
+        raise HwgenError(
+            f"{path}: ONNX files come in a later version; this one reads .safetensors of "
+            "`hwgen train`, .pt2 and python:FILE:FACTORY"
+        )
+    raise HwgenError(
+        f"Model must be FILE.safetensors, FILE.pt2 or python:FILE:FACTORY, not {spec!r}"
+    )
 
 
 def _from_safetensors(path: Path, shape: Shape) -> Model:
     module, metadata = modelfile.load(path)
     names = metadata.get("class_names")
-    return Model(str(metadata["network"]), import_module(module, shape), _scaling(path, metadata),
-                 tuple(str(name) for name in names) if isinstance(names, list) else None)
+    return Model(
+        str(metadata["network"]),
+        import_module(module, shape),
+        _scaling(path, metadata),
+        tuple(str(name) for name in names) if isinstance(names, list) else None,
+    )
 
 
 def _scaling(path: Path, metadata: Mapping[str, Any]) -> InputScaling:
     def numbers(key: str) -> tuple[float, ...] | None:
         value = metadata.get(key)
         return None if value is None else tuple(float(v) for v in value)
+
     try:
         return InputScaling(float(metadata["scale"]), numbers("mean"), numbers("std"))
     except (KeyError, TypeError, ValueError) as error:
-        raise HwgenError(f"{path}: input scaling as numbers needed in the metadata ({error})") from error
+        raise HwgenError(
+            f"{path}: input scaling as numbers needed in the metadata ({error})"
+        ) from error
 
 
 def _from_python(spec: str, shape: Shape) -> Model:
@@ -93,21 +105,27 @@ def _from_python(spec: str, shape: Shape) -> Model:
     if loader is None or loader.loader is None:
         raise HwgenError(f"{path}: a Python file (.py) needed")
     python = importlib.util.module_from_spec(loader)
-    sys.modules[name] = python                       # dataclasses look their module up
+    sys.modules[name] = python  # dataclasses look their module up
     try:
         loader.loader.exec_module(python)
         make = getattr(python, factory, None)
         if not callable(make):
-            raise HwgenError(f"{path}: a function or class {factory} needed, "
-                             f"it has {'none' if make is None else type(make).__name__}")
+            raise HwgenError(
+                f"{path}: a function or class {factory} needed, "
+                f"it has {'none' if make is None else type(make).__name__}"
+            )
         module = make()
     except HwgenError:
         raise
-    except Exception as error:  # noqa: BLE001  # the user's own code may raise anything
+    except Exception as error:  # the user's own code may raise anything
         reason = str(error).splitlines()[0] if str(error) else ""
-        raise HwgenError(f"{path}: {factory}() failed with {type(error).__name__} ({reason})") from error
+        raise HwgenError(
+            f"{path}: {factory}() failed with {type(error).__name__} ({reason})"
+        ) from error
     finally:
         del sys.modules[name]
     if not isinstance(module, nn.Module):
-        raise HwgenError(f"{path}: {factory}() must return an nn.Module, not {type(module).__name__}")
+        raise HwgenError(
+            f"{path}: {factory}() must return an nn.Module, not {type(module).__name__}"
+        )
     return Model(factory, import_module(module.eval(), shape))

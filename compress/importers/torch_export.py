@@ -1,8 +1,9 @@
 """A ``torch.export`` archive (.pt2) to the float graph, read as what it is: JSON and raw numbers.
 
-The archive holds ``models/model.json`` (the graph, in ATen operators), ``data/weights/*`` (raw little-endian
-numbers) and ``data/weights/model_weights_config.json`` (their types and shapes). Sample inputs and
-anything else that needs pickle are never opened; an archive whose weights are pickled is refused.
+The archive holds ``models/model.json`` (the graph, in ATen operators), ``data/weights/*`` (raw
+little-endian numbers) and ``data/weights/model_weights_config.json`` (their types and shapes).
+Sample inputs and anything else that needs pickle are never opened; an archive whose weights are
+pickled is refused.
 """
 
 from __future__ import annotations
@@ -33,40 +34,53 @@ MAX_JSON = 1 << 28
 def import_archive(path: Path, shape: Shape) -> Graph:
     """Return the float graph of a .pt2 file for images of (channels, height, width).
 
-    Raises: HwgenError, one line, if the file is missing, broken, has pickled weights, operators that are not
-    supported or numbers that are not finite.
+    Raises: HwgenError, one line, if the file is missing, broken, has pickled weights, operators
+    that are not supported or numbers that are not finite.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
-            model, config = (_json(path, archive, members, name) for name in
-                             ("models/model.json", "data/weights/model_weights_config.json"))
-            weights = {name: _tensor(path, archive, members, name, entry)
-                       for name, entry in config["config"].items()}
+            model, config = (
+                _json(path, archive, members, name)
+                for name in ("models/model.json", "data/weights/model_weights_config.json")
+            )
+            weights = {
+                name: _tensor(path, archive, members, name, entry)
+                for name, entry in config["config"].items()
+            }
     except FileNotFoundError as error:
         raise HwgenError(f"{path}: a .pt2 file needed, there is none") from error
     except OSError as error:
         raise HwgenError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise HwgenError(f"{path}: a whole .pt2 archive of torch.export.save needed ({error})") from error
+        raise HwgenError(
+            f"{path}: a whole .pt2 archive of torch.export.save needed ({error})"
+        ) from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise HwgenError(f"{path}: a .pt2 archive of the known layout needed ({error!r})") from error
+        raise HwgenError(
+            f"{path}: a .pt2 archive of the known layout needed ({error!r})"
+        ) from error
     try:
         return _Reader(model, weights, shape).read()
     except (KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
         raise HwgenError(f"{path}: a graph of the known layout needed ({error!r})") from error
 
 
-def _read(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str,
-          limit: int) -> bytes:
+def _read(
+    path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, limit: int
+) -> bytes:
     if name not in members:
         raise HwgenError(f"{path}: a .pt2 archive of torch.export.save needed, it has no {name}")
     if members[name].file_size > limit:
-        raise HwgenError(f"{path}: {name}: at most {limit} bytes needed, not {members[name].file_size}")
+        raise HwgenError(
+            f"{path}: {name}: at most {limit} bytes needed, not {members[name].file_size}"
+        )
     return archive.read(members[name])
 
 
-def _json(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> Any:
+def _json(
+    path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str
+) -> Any:
     try:
         return json.loads(_read(path, archive, members, name, MAX_JSON))
     except (ValueError, RecursionError) as error:
@@ -75,12 +89,19 @@ def _json(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipIn
         raise HwgenError(f"{path}: {name}: JSON needed ({error})") from error
 
 
-def _tensor(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str,
-            entry: dict[str, Any]) -> Array:
+def _tensor(
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    name: str,
+    entry: dict[str, Any],
+) -> Array:
     """Return one weight; refuse pickled ones."""
     if entry["use_pickle"]:
-        raise HwgenError(f"{path}: {name} is stored as a pickle, which is not read; export the model again "
-                         "with plain tensors")
+        raise HwgenError(
+            f"{path}: {name} is stored as a pickle, which is not read; export the model again "
+            "with plain tensors"
+        )
     meta = entry["tensor_meta"]
     kind, sizes = meta["dtype"], [int(size["as_int"]) for size in meta["sizes"]]
     strides = [int(stride["as_int"]) for stride in meta["strides"]]
@@ -90,9 +111,13 @@ def _tensor(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.Zip
     elif kind in _TYPES and len(raw) % np.dtype(_TYPES[kind]).itemsize == 0:
         flat = np.frombuffer(raw, _TYPES[kind])
     else:
-        raise HwgenError(f"{path}: {name}: a plain number type needed, not type {kind} of {len(raw)} bytes")
+        raise HwgenError(
+            f"{path}: {name}: a plain number type needed, not type {kind} of {len(raw)} bytes"
+        )
     first = int(meta["storage_offset"]["as_int"])
-    reach = first + 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    reach = (
+        first + 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    )
     if min([first, *sizes, *strides], default=0) < 0 or (math.prod(sizes) and reach > flat.size):
         raise HwgenError(f"{path}: {name}: {math.prod(sizes)} numbers needed, {flat.size} there")
     places: Array = np.full((), first, dtype=np.int64)
@@ -118,7 +143,7 @@ class _Reader:
     def __init__(self, model: dict[str, Any], weights: dict[str, Array], shape: Shape) -> None:
         self._module = model["graph_module"]
         self._builder = Builder(shape)
-        self._names: dict[str, str] = {}             # tensor -> node
+        self._names: dict[str, str] = {}  # tensor -> node
         self._arrays: dict[str, Array] = {}
         inputs = []
         for spec in self._module["signature"]["input_specs"]:
@@ -135,11 +160,16 @@ class _Reader:
         self._check_shape(inputs[0], shape)
 
     def _check_shape(self, name: str, shape: Shape) -> None:
-        sizes = [size.get("as_int") for size in self._module["graph"]["tensor_values"][name]["sizes"]]
-        if len(sizes) != 4 or any(want is not None and want != side
-                                  for want, side in zip(sizes[1:], shape, strict=True)):
-            raise HwgenError(f"Images {'x'.join(map(str, sizes[1:]))} needed by the exported model, "
-                             f"not {'x'.join(map(str, shape))}")
+        sizes = [
+            size.get("as_int") for size in self._module["graph"]["tensor_values"][name]["sizes"]
+        ]
+        if len(sizes) != 4 or any(
+            want is not None and want != side for want, side in zip(sizes[1:], shape, strict=True)
+        ):
+            raise HwgenError(
+                f"Images {'x'.join(map(str, sizes[1:]))} needed by the exported model, "
+                f"not {'x'.join(map(str, shape))}"
+            )
 
     def read(self) -> Graph:
         graph = self._module["graph"]
@@ -151,7 +181,11 @@ class _Reader:
         return self._builder.graph(self._names[outputs[0]])
 
     def _node(self, node: dict[str, Any]) -> None:
-        stack = [part.split(",") for part in node["metadata"].get("nn_module_stack", "").split(";") if part]
+        stack = [
+            part.split(",")
+            for part in node["metadata"].get("nn_module_stack", "").split(";")
+            if part
+        ]
         path, kind = (stack[-1][1], stack[-1][2].rpartition(".")[2]) if stack else ("", "")
         target = node["target"].removeprefix("torch.ops.aten.")
         operator = target.partition(".")[0].rstrip("_")
@@ -179,21 +213,51 @@ class _Reader:
             raise TypeError("optional tensors")
         return None if kind == "as_none" else value
 
-    # --- ATen operators; arguments as ATen names them -----------------------------------------------------
+    # --- ATen operators; arguments as ATen names them
+    # -----------------------------------------------------
 
-    def _op_conv2d(self, place: str, input: str, weight: Array, bias: Array | None = None, stride: Any = 1,
-                   padding: Any = 0, dilation: Any = 1, groups: int = 1) -> str:
-        return self._builder.conv(place, input, weight, bias, stride=stride, padding=padding,
-                                  dilation=dilation, groups=groups)
+    def _op_conv2d(
+        self,
+        place: str,
+        input: str,
+        weight: Array,
+        bias: Array | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> str:
+        return self._builder.conv(
+            place,
+            input,
+            weight,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+        )
 
     def _op_linear(self, place: str, input: str, weight: Array, bias: Array | None = None) -> str:
         return self._builder.dense(place, input, weight, bias)
 
-    def _op_batch_norm(self, place: str, input: str, weight: Array | None, bias: Array | None,
-                       running_mean: Array | None, running_var: Array | None, training: bool,
-                       momentum: float, eps: float, cudnn_enabled: bool) -> str:
+    def _op_batch_norm(
+        self,
+        place: str,
+        input: str,
+        weight: Array | None,
+        bias: Array | None,
+        running_mean: Array | None,
+        running_var: Array | None,
+        training: bool,
+        momentum: float,
+        eps: float,
+        cudnn_enabled: bool,
+    ) -> str:
         if training:
-            raise unsupported(place, "a batch norm in training mode (call eval() before the export)")
+            raise unsupported(
+                place, "a batch norm in training mode (call eval() before the export)"
+            )
         return self._builder.batch_norm(place, input, weight, bias, running_mean, running_var, eps)
 
     def _op_relu(self, place: str, self_: str) -> str:
@@ -202,10 +266,14 @@ class _Reader:
     def _op_relu6(self, place: str, self_: str) -> str:
         return self._builder.clip(place, self_, 0.0, 6.0)
 
-    def _op_hardtanh(self, place: str, self_: str, min_val: float = -1.0, max_val: float = 1.0) -> str:
+    def _op_hardtanh(
+        self, place: str, self_: str, min_val: float = -1.0, max_val: float = 1.0
+    ) -> str:
         return self._builder.clip(place, self_, float(min_val), float(max_val))
 
-    def _op_clamp(self, place: str, self_: str, min: float | None = None, max: float | None = None) -> str:
+    def _op_clamp(
+        self, place: str, self_: str, min: float | None = None, max: float | None = None
+    ) -> str:
         return self._builder.clip(place, self_, min, max)
 
     def _op_tanh(self, place: str, self_: str) -> str:
@@ -214,21 +282,48 @@ class _Reader:
     def _op_sigmoid(self, place: str, self_: str) -> str:
         return self._builder.curve(place, self_, "sigmoid")
 
-    def _op_max_pool2d(self, place: str, self_: str, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                       dilation: Any = 1, ceil_mode: bool = False) -> str:
-        return self._builder.max_pool(place, self_, kernel_size, stride, padding, dilation=dilation,
-                                      ceil_mode=ceil_mode)
+    def _op_max_pool2d(
+        self,
+        place: str,
+        self_: str,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+    ) -> str:
+        return self._builder.max_pool(
+            place, self_, kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode
+        )
 
-    def _op_avg_pool2d(self, place: str, self_: str, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                       ceil_mode: bool = False, count_include_pad: bool = True,
-                       divisor_override: Any = None) -> str:
-        return self._builder.avg_pool(place, self_, kernel_size, stride, padding, ceil_mode=ceil_mode,
-                                      count_include_pad=count_include_pad, divisor=divisor_override)
+    def _op_avg_pool2d(
+        self,
+        place: str,
+        self_: str,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: Any = None,
+    ) -> str:
+        return self._builder.avg_pool(
+            place,
+            self_,
+            kernel_size,
+            stride,
+            padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor=divisor_override,
+        )
 
     def _op_adaptive_avg_pool2d(self, place: str, self_: str, output_size: Any) -> str:
         return self._builder.adaptive_avg_pool(place, self_, output_size)
 
-    def _op_mean(self, place: str, self_: str, dim: Any, keepdim: bool = False, dtype: Any = None) -> str:
+    def _op_mean(
+        self, place: str, self_: str, dim: Any, keepdim: bool = False, dtype: Any = None
+    ) -> str:
         return self._builder.mean(place, self_, dim)
 
     def _op_add(self, place: str, self_: str, other: str, alpha: float = 1) -> str:
@@ -248,8 +343,9 @@ class _Reader:
     def _op_reshape(self, place: str, self_: str, shape: Any) -> str:
         return self._builder.view(place, self_, shape)
 
-    def _op_pad(self, place: str, self_: str, pad: Any, mode: str = "constant",
-                value: float | None = None) -> str:
+    def _op_pad(
+        self, place: str, self_: str, pad: Any, mode: str = "constant", value: float | None = None
+    ) -> str:
         return self._builder.pad(place, self_, pad, mode, value)
 
     def _op_constant_pad_nd(self, place: str, self_: str, pad: Any, value: float = 0) -> str:

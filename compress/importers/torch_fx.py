@@ -1,7 +1,8 @@
 """A torch module to the float graph, through ``torch.fx``.
 
-The module is traced symbolically: its layers stay what they are (``nn.Conv2d`` and so on), plain functions and
-tensor methods in ``forward`` are read where they have a meaning here. What has none is named with its path.
+The module is traced symbolically: its layers stay what they are (``nn.Conv2d`` and so on), plain
+functions and tensor methods in ``forward`` are read where they have a meaning here. What has none
+is named with its path.
 """
 
 from __future__ import annotations
@@ -30,19 +31,21 @@ def import_module(module: nn.Module, shape: Shape) -> Graph:
     shape : (channels, height, width)
         Of one image.
 
-    Raises: HwgenError naming the place in the module if it cannot be traced, a layer is not supported, a
-    parameter is not finite, or the shapes do not fit.
+    Raises: HwgenError naming the place in the module if it cannot be traced, a layer is not
+    supported, a parameter is not finite, or the shapes do not fit.
     """
     check_finite(module)
-    if type(module) in _MODULES:                     # a single layer: traced from outside, it stays a layer
+    if type(module) in _MODULES:  # a single layer: traced from outside, it stays a layer
         module = nn.Sequential(module)
     try:
         traced = fx.Tracer().trace(module)
     except HwgenError:
         raise
-    except Exception as error:  # noqa: BLE001  # forward is the user's code and may raise anything
+    except Exception as error:  # forward is the user's code and may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HwgenError(f"{type(module).__name__}: a forward that torch.fx can trace needed ({reason})") from error
+        raise HwgenError(
+            f"{type(module).__name__}: a forward that torch.fx can trace needed ({reason})"
+        ) from error
     return _Reader(module, shape).read(traced)
 
 
@@ -52,8 +55,9 @@ def check_finite(module: nn.Module) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             layer, _, parameter = name.rpartition(".")
             bad = "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
-            raise HwgenError(f"{layer or type(module).__name__}: finite {parameter} needed, "
-                             f"there is {bad} in it")
+            raise HwgenError(
+                f"{layer or type(module).__name__}: finite {parameter} needed, there is {bad} in it"
+            )
 
 
 def array(tensor: torch.Tensor | None) -> np.ndarray[Any, Any] | None:
@@ -68,7 +72,7 @@ class _Reader:
         self._module = module
         self._builder = Builder(shape)
         self._names: dict[fx.Node, str] = {}
-        self._sizes: dict[fx.Node, tuple[Any, ...]] = {}      # results of size() and shape
+        self._sizes: dict[fx.Node, tuple[Any, ...]] = {}  # results of size() and shape
 
     def read(self, traced: fx.Graph) -> Graph:
         inputs = 0
@@ -76,13 +80,17 @@ class _Reader:
             if node.op == "placeholder":
                 inputs += 1
                 if inputs > 1 and not node.args:
-                    raise HwgenError(f"{node.target}: a model with one input needed, this is a second one")
+                    raise HwgenError(
+                        f"{node.target}: a model with one input needed, this is a second one"
+                    )
                 self._names[node] = "input"
             elif node.op == "output":
                 result = node.args[0]
                 if not isinstance(result, fx.Node) or result not in self._names:
-                    raise HwgenError("A model with one tensor as output needed, this one returns "
-                                     f"{type(result).__name__}")
+                    raise HwgenError(
+                        "A model with one tensor as output needed, this one returns "
+                        f"{type(result).__name__}"
+                    )
                 return self._builder.graph(self._names[result])
             elif node.op == "call_module":
                 self._call_module(node)
@@ -117,19 +125,26 @@ class _Reader:
         raise unsupported(path, f"nn.{type(layer).__name__}")
 
     def _call_function(self, node: fx.Node) -> None:
-        target = node.target if isinstance(node.target, str) else _FUNCTIONS.get(node.target)  # type: ignore[arg-type]
+        target = node.target if isinstance(node.target, str) else _FUNCTIONS.get(node.target)
         read = getattr(self, f"_op_{target}", None) if target else None
         if read is None:
-            what = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", node.target)
+            what = (
+                node.target
+                if isinstance(node.target, str)
+                else getattr(node.target, "__name__", node.target)
+            )
             raise unsupported(self._place(node), f"{what}()")
         try:
             result = read(node, *node.args, **node.kwargs)
         except TypeError as error:
-            raise unsupported(self._place(node), f"{target} as it is called here ({error})") from error
+            raise unsupported(
+                self._place(node), f"{target} as it is called here ({error})"
+            ) from error
         if isinstance(result, str):
             self._names[node] = result
 
-    # --- functions and methods; signatures are torch's ------------------------------------------------
+    # --- functions and methods; signatures are torch's
+    # ------------------------------------------------
 
     def _op_relu(self, node: fx.Node, input: object, inplace: bool = False) -> str:
         return self._builder.clip(self._place(node), self._tensor(node, input), 0.0, None)
@@ -137,12 +152,19 @@ class _Reader:
     def _op_relu6(self, node: fx.Node, input: object, inplace: bool = False) -> str:
         return self._builder.clip(self._place(node), self._tensor(node, input), 0.0, 6.0)
 
-    def _op_hardtanh(self, node: fx.Node, input: object, min_val: float = -1.0, max_val: float = 1.0,
-                     inplace: bool = False) -> str:
+    def _op_hardtanh(
+        self,
+        node: fx.Node,
+        input: object,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+    ) -> str:
         return self._builder.clip(self._place(node), self._tensor(node, input), min_val, max_val)
 
-    def _op_clamp(self, node: fx.Node, input: object, min: float | None = None,
-                  max: float | None = None) -> str:
+    def _op_clamp(
+        self, node: fx.Node, input: object, min: float | None = None, max: float | None = None
+    ) -> str:
         return self._builder.clip(self._place(node), self._tensor(node, input), min, max)
 
     def _op_tanh(self, node: fx.Node, input: object) -> str:
@@ -157,15 +179,23 @@ class _Reader:
         return self._builder.add(self._place(node), [self._tensor(node, v) for v in (input, other)])
 
     def _op_cat(self, node: fx.Node, tensors: Sequence[object], dim: int = 0) -> str:
-        return self._builder.concat(self._place(node), [self._tensor(node, v) for v in tensors], dim)
+        return self._builder.concat(
+            self._place(node), [self._tensor(node, v) for v in tensors], dim
+        )
 
-    def _op_flatten(self, node: fx.Node, input: object, start_dim: int = 0, end_dim: int = -1) -> str:
-        return self._builder.flatten(self._place(node), self._tensor(node, input), start_dim, end_dim)
+    def _op_flatten(
+        self, node: fx.Node, input: object, start_dim: int = 0, end_dim: int = -1
+    ) -> str:
+        return self._builder.flatten(
+            self._place(node), self._tensor(node, input), start_dim, end_dim
+        )
 
     def _op_view(self, node: fx.Node, input: object, *shape: Any) -> str:
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
-        plain = tuple(self._sizes[v][0] if isinstance(v, fx.Node) and v in self._sizes else v for v in shape)
+        plain = tuple(
+            self._sizes[v][0] if isinstance(v, fx.Node) and v in self._sizes else v for v in shape
+        )
         return self._builder.view(self._place(node), self._tensor(node, input), plain)
 
     _op_reshape = _op_view
@@ -188,25 +218,65 @@ class _Reader:
         dims = [dim] if isinstance(dim, int) else list(dim)
         return self._builder.mean(self._place(node), self._tensor(node, input), dims)
 
-    def _op_max_pool2d(self, node: fx.Node, input: object, kernel_size: Any, stride: Any = None,
-                       padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-                       return_indices: bool = False) -> str:
-        return self._builder.max_pool(self._place(node), self._tensor(node, input), kernel_size, stride,
-                                      padding, dilation=dilation, ceil_mode=ceil_mode)
+    def _op_max_pool2d(
+        self,
+        node: fx.Node,
+        input: object,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> str:
+        return self._builder.max_pool(
+            self._place(node),
+            self._tensor(node, input),
+            kernel_size,
+            stride,
+            padding,
+            dilation=dilation,
+            ceil_mode=ceil_mode,
+        )
 
-    def _op_avg_pool2d(self, node: fx.Node, input: object, kernel_size: Any, stride: Any = None,
-                       padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-                       divisor_override: object = None) -> str:
-        return self._builder.avg_pool(self._place(node), self._tensor(node, input), kernel_size, stride,
-                                      padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad,
-                                      divisor=divisor_override)
+    def _op_avg_pool2d(
+        self,
+        node: fx.Node,
+        input: object,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: object = None,
+    ) -> str:
+        return self._builder.avg_pool(
+            self._place(node),
+            self._tensor(node, input),
+            kernel_size,
+            stride,
+            padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor=divisor_override,
+        )
 
     def _op_adaptive_avg_pool2d(self, node: fx.Node, input: object, output_size: Any) -> str:
-        return self._builder.adaptive_avg_pool(self._place(node), self._tensor(node, input), output_size)
+        return self._builder.adaptive_avg_pool(
+            self._place(node), self._tensor(node, input), output_size
+        )
 
-    def _op_pad(self, node: fx.Node, input: object, pad: Any, mode: str = "constant",
-                value: float | None = None) -> str:
-        return self._builder.pad(self._place(node), self._tensor(node, input), tuple(pad), mode, value)
+    def _op_pad(
+        self,
+        node: fx.Node,
+        input: object,
+        pad: Any,
+        mode: str = "constant",
+        value: float | None = None,
+    ) -> str:
+        return self._builder.pad(
+            self._place(node), self._tensor(node, input), tuple(pad), mode, value
+        )
 
     def _op_dropout(self, node: fx.Node, input: object, *args: Any, **kwargs: Any) -> str:
         if (args[1] if len(args) > 1 else kwargs.get("training", True)) is True:
@@ -218,13 +288,31 @@ class _Reader:
 
 
 _FUNCTIONS: dict[Any, str] = {
-    F.relu: "relu", torch.relu: "relu", F.relu6: "relu6", F.hardtanh: "hardtanh", torch.clamp: "clamp",
-    torch.tanh: "tanh", F.tanh: "tanh", torch.sigmoid: "sigmoid", F.sigmoid: "sigmoid",
-    operator.add: "add", operator.iadd: "add", torch.add: "add", torch.cat: "cat", torch.concat: "cat",
-    torch.flatten: "flatten", torch.reshape: "reshape", torch.mean: "mean",
-    F.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d", F.avg_pool2d: "avg_pool2d",
-    F.adaptive_avg_pool2d: "adaptive_avg_pool2d", F.pad: "pad", F.dropout: "dropout",
-    getattr: "getattr", operator.getitem: "getitem",
+    F.relu: "relu",
+    torch.relu: "relu",
+    F.relu6: "relu6",
+    F.hardtanh: "hardtanh",
+    torch.clamp: "clamp",
+    torch.tanh: "tanh",
+    F.tanh: "tanh",
+    torch.sigmoid: "sigmoid",
+    F.sigmoid: "sigmoid",
+    operator.add: "add",
+    operator.iadd: "add",
+    torch.add: "add",
+    torch.cat: "cat",
+    torch.concat: "cat",
+    torch.flatten: "flatten",
+    torch.reshape: "reshape",
+    torch.mean: "mean",
+    F.max_pool2d: "max_pool2d",
+    torch.max_pool2d: "max_pool2d",
+    F.avg_pool2d: "avg_pool2d",
+    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    F.pad: "pad",
+    F.dropout: "dropout",
+    getattr: "getattr",
+    operator.getitem: "getitem",
 }
 
 
@@ -233,8 +321,16 @@ def _conv(b: Builder, path: str, source: str, m: nn.Conv2d) -> str:
         raise unsupported(path, f"nn.Conv2d with padding_mode={m.padding_mode!r}")
     weight = array(m.weight)
     assert weight is not None
-    return b.conv(path, source, weight, array(m.bias), stride=m.stride, padding=m.padding, dilation=m.dilation,
-                  groups=m.groups)
+    return b.conv(
+        path,
+        source,
+        weight,
+        array(m.bias),
+        stride=m.stride,
+        padding=m.padding,
+        dilation=m.dilation,
+        groups=m.groups,
+    )
 
 
 def _dense(b: Builder, path: str, source: str, m: nn.Linear) -> str:
@@ -244,18 +340,34 @@ def _dense(b: Builder, path: str, source: str, m: nn.Linear) -> str:
 
 
 def _norm(b: Builder, path: str, source: str, m: Any) -> str:
-    return b.batch_norm(path, source, array(m.weight), array(m.bias), array(m.running_mean),
-                        array(m.running_var), m.eps)
+    return b.batch_norm(
+        path,
+        source,
+        array(m.weight),
+        array(m.bias),
+        array(m.running_mean),
+        array(m.running_var),
+        m.eps,
+    )
 
 
 def _max_pool(b: Builder, path: str, source: str, m: nn.MaxPool2d) -> str:
-    return b.max_pool(path, source, m.kernel_size, m.stride, m.padding, dilation=m.dilation,
-                      ceil_mode=m.ceil_mode)
+    return b.max_pool(
+        path, source, m.kernel_size, m.stride, m.padding, dilation=m.dilation, ceil_mode=m.ceil_mode
+    )
 
 
 def _avg_pool(b: Builder, path: str, source: str, m: nn.AvgPool2d) -> str:
-    return b.avg_pool(path, source, m.kernel_size, m.stride, m.padding, ceil_mode=m.ceil_mode,
-                      count_include_pad=m.count_include_pad, divisor=m.divisor_override)
+    return b.avg_pool(
+        path,
+        source,
+        m.kernel_size,
+        m.stride,
+        m.padding,
+        ceil_mode=m.ceil_mode,
+        count_include_pad=m.count_include_pad,
+        divisor=m.divisor_override,
+    )
 
 
 _MODULES: dict[type[nn.Module], Callable[[Builder, str, str, Any], str]] = {
@@ -270,7 +382,9 @@ _MODULES: dict[type[nn.Module], Callable[[Builder, str, str, Any], str]] = {
     nn.Sigmoid: lambda b, path, source, m: b.curve(path, source, "sigmoid"),
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
-    nn.AdaptiveAvgPool2d: lambda b, path, source, m: b.adaptive_avg_pool(path, source, m.output_size),
+    nn.AdaptiveAvgPool2d: lambda b, path, source, m: b.adaptive_avg_pool(
+        path, source, m.output_size
+    ),
     nn.Flatten: lambda b, path, source, m: b.flatten(path, source, m.start_dim, m.end_dim),
     nn.ZeroPad2d: lambda b, path, source, m: b.pad(path, source, m.padding),
     nn.Dropout: lambda b, path, source, m: source,

@@ -1,11 +1,13 @@
-"""Dyadic approximation: each weight a dyadic rational of a small set, times one scale for a group of weights.
+"""Dyadic approximation: each weight a dyadic rational of a small set, times one scale for a group
+of weights.
 
-Ref: R. J. Cintra, S. Duffner, C. Garcia, A. Leite, "Low-complexity approximate convolutional neural networks",
-IEEE Trans. Neural Networks and Learning Systems 29(12), 2018: kernels over sets of dyadic rationals, Frobenius
-norm, as a 0-1 programme. Here the same optimum comes from a sweep: for a fixed scale s the nearest levels are best
-one by one, and as s falls a weight m changes its level only where s = |m| / (a midpoint of two levels). Between two
-such breakpoints the best scale is <M, T> / <T, T>, its error |M|^2 - <M, T>^2 / <T, T>; the largest quotient over
-all prefixes of the sorted breakpoints is the global optimum over s and T.
+Ref: R. J. Cintra, S. Duffner, C. Garcia, A. Leite, "Low-complexity approximate convolutional neural
+networks", IEEE Trans. Neural Networks and Learning Systems 29(12), 2018: kernels over sets of
+dyadic rationals, Frobenius norm, as a 0-1 programme. Here the same optimum comes from a sweep: for
+a fixed scale s the nearest levels are best one by one, and as s falls a weight m changes its level
+only where s = |m| / (a midpoint of two levels). Between two such breakpoints the best scale is <M,
+T> / <T, T>, its error |M|^2 - <M, T>^2 / <T, T>; the largest quotient over all prefixes of the
+sorted breakpoints is the global optimum over s and T.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ FloatArray = npt.NDArray[np.float64]
 
 _POWERS = tuple(Fraction(1, 1 << k) for k in range(8))
 SETS: dict[str, tuple[Fraction, ...]] = {
-    "T3": _POWERS[:1], "P5": _POWERS[:2], "P7": _POWERS[:3], "P9": _POWERS[:4],
+    "T3": _POWERS[:1],
+    "P5": _POWERS[:2],
+    "P7": _POWERS[:3],
+    "P9": _POWERS[:4],
     "Q4": tuple(Fraction(k, 4) for k in range(1, 5)),
     "Q8": tuple(Fraction(k, 8) for k in range(1, 9)),
     "Q16": tuple(Fraction(k, 16) for k in range(1, 17)),
@@ -32,15 +37,15 @@ SETS: dict[str, tuple[Fraction, ...]] = {
 
 MAX_LEVELS = 256
 MAX_BITS = 16
-LARGEST = 1e150            # squares of weights stay finite
-CHUNK = 1 << 22            # breakpoints sorted at a time, to bound memory
+LARGEST = 1e150  # squares of weights stay finite
+CHUNK = 1 << 22  # breakpoints sorted at a time, to bound memory
 
 
 class Scale(Enum):
     """Which weights share a scale."""
 
-    KERNEL = "kernel"      # each 2-D kernel of a convolution
-    FILTER = "filter"      # all weights of an output channel
+    KERNEL = "kernel"  # each 2-D kernel of a convolution
+    FILTER = "filter"  # all weights of an output channel
     LAYER = "layer"
 
 
@@ -58,16 +63,22 @@ class Levels:
         levels = tuple(sorted(Fraction(level) for level in self.magnitudes))
         object.__setattr__(self, "magnitudes", levels)
         if not 1 <= len(levels) <= MAX_LEVELS:
-            raise HwgenError(f"A set needs from 1 to {MAX_LEVELS} positive levels, not {len(levels)}")
+            raise HwgenError(
+                f"A set needs from 1 to {MAX_LEVELS} positive levels, not {len(levels)}"
+            )
         if levels[0] <= 0 or len(set(levels)) != len(levels):
-            raise HwgenError("Levels must be positive and different (0 and the negative ones are added), "
-                             f"not {', '.join(map(str, levels))}")
+            raise HwgenError(
+                "Levels must be positive and different (0 and the negative ones are added), "
+                f"not {', '.join(map(str, levels))}"
+            )
         for level in levels:
             denominator = level.denominator
             if denominator & (denominator - 1) or denominator.bit_length() > MAX_BITS:
                 raise HwgenError(f"Levels must be a / 2**b with b below {MAX_BITS}, not {level}")
         if (levels[-1] * (1 << self.bits)).numerator >= 1 << MAX_BITS:
-            raise HwgenError(f"Levels must fit {MAX_BITS} bits together, not {levels[0]} beside {levels[-1]}")
+            raise HwgenError(
+                f"Levels must fit {MAX_BITS} bits together, not {levels[0]} beside {levels[-1]}"
+            )
 
     @property
     def bits(self) -> int:
@@ -92,8 +103,9 @@ class Levels:
         except (ValueError, ZeroDivisionError) as error:
             if isinstance(error, HwgenError):
                 raise
-            raise HwgenError(f"Set must be one of {', '.join(SETS)} or levels like 1/4+1/2+1, "
-                             f"not {text!r}") from error
+            raise HwgenError(
+                f"Set must be one of {', '.join(SETS)} or levels like 1/4+1/2+1, not {text!r}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,8 @@ class Options:
     scale : Scale
         Which weights share a scale; a kernel is a filter where weights have two dimensions only.
     scale_digits : int, optional
-        Signed digits of each scale's mantissa, 1 to 3, so that it is a constant that shifts and adds can apply;
-        None leaves scales real.
+        Signed digits of each scale's mantissa, 1 to 3, so that it is a constant that shifts and
+        adds can apply; None leaves scales real.
     """
 
     levels: Levels
@@ -152,10 +164,11 @@ class Result:
 
 
 def approximate(weights: npt.ArrayLike, options: Options) -> Result:
-    """Approximate a layer's weights, (co, ci, kh, kw) or (outputs, inputs), with least squared error.
+    """Approximate a layer's weights, (co, ci, kh, kw) or (outputs, inputs), with least squared
+    error.
 
-    Without ``scale_digits`` this is the exact optimum over levels and scales; with it, the best of all scales of
-    that many digits within a factor of two of the optimum.
+    Without ``scale_digits`` this is the exact optimum over levels and scales; with it, the best of
+    all scales of that many digits within a factor of two of the optimum.
 
     Raises: HwgenError if weights are not finite or have fewer than two dimensions.
     """
@@ -167,8 +180,13 @@ def approximate(weights: npt.ArrayLike, options: Options) -> Result:
     scale, codes, error = sweep(groups, options.levels)
     if options.scale_digits is not None:
         scale, codes, error = snap(groups, options.levels, scale, digits=options.scale_digits)
-    return Result(int64(codes.reshape(array.shape)), options.levels.bits, scale.reshape(shape),
-                  error.reshape(shape), (groups ** 2).sum(1).reshape(shape))
+    return Result(
+        int64(codes.reshape(array.shape)),
+        options.levels.bits,
+        scale.reshape(shape),
+        error.reshape(shape),
+        (groups**2).sum(1).reshape(shape),
+    )
 
 
 def _scale_shape(shape: tuple[int, ...], scale: Scale) -> tuple[int, ...]:
@@ -194,7 +212,9 @@ def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, F
     """
     groups = np.asarray(groups, dtype=np.float64)
     if not np.all(np.abs(groups) <= LARGEST):
-        raise HwgenError(f"Finite weights up to {LARGEST:g} needed, there is {_worst(groups):g} among them")
+        raise HwgenError(
+            f"Finite weights up to {LARGEST:g} needed, there is {_worst(groups):g} among them"
+        )
     count, size = groups.shape
     codes = np.zeros((count, size), np.int64)
     rows = max(1, CHUNK // max(1, size * (len(levels.integers) - 1)))
@@ -213,18 +233,19 @@ def _worst(groups: FloatArray) -> float:
 def _best_codes(magnitudes: FloatArray, levels: Levels) -> Int64Array:
     """Return the optimal level of each of (G, N) magnitudes, as an integer."""
     top = magnitudes.max(1, keepdims=True, initial=0.0)
-    # Only ratios matter: groups are brought to 1, so that tiny and huge ones neither vanish nor overflow.
+    # Only ratios matter: groups are brought to 1, so that tiny and huge ones neither vanish nor
+    # overflow.
     ratio = np.divide(magnitudes, top, out=np.zeros_like(magnitudes), where=top > 0)
     steps = levels.integers
     midpoints = (steps[1:] + steps[:-1]) / 2
-    breaks = ratio[:, :, None] / midpoints                              # (G, N, K): level k applies below it
+    breaks = ratio[:, :, None] / midpoints  # (G, N, K): level k applies below it
     gain_mt = np.broadcast_to(ratio[:, :, None] * np.diff(steps), breaks.shape)
-    gain_tt = np.broadcast_to(np.diff(steps ** 2).astype(np.float64), breaks.shape)
+    gain_tt = np.broadcast_to(np.diff(steps**2).astype(np.float64), breaks.shape)
     flat = breaks.reshape(len(ratio), -1)
     order = np.argsort(-flat, axis=1)
     mt = np.cumsum(np.take_along_axis(gain_mt.reshape(flat.shape), order, 1), axis=1)
     tt = np.cumsum(np.take_along_axis(gain_tt.reshape(flat.shape), order, 1), axis=1)
-    best = np.argmax(mt ** 2 / tt, axis=1)
+    best = np.argmax(mt**2 / tt, axis=1)
     threshold = flat[np.arange(len(flat)), order[np.arange(len(flat)), best]]
     reached = (breaks >= threshold[:, None, None]) & (ratio[:, :, None] > 0)
     return steps[reached.sum(2)]
@@ -236,13 +257,13 @@ def _fit_scale(groups: FloatArray, codes: Int64Array, bits: int) -> tuple[FloatA
     unit = np.divide(groups, top[:, None], out=np.zeros_like(groups), where=top[:, None] > 0)
     mt, tt = (unit * codes).sum(1), (codes.astype(np.float64) ** 2).sum(1)
     relative = np.divide(mt, tt, out=np.zeros_like(mt), where=tt > 0)
-    error = ((unit - relative[:, None] * codes) ** 2).sum(1) * top ** 2
+    error = ((unit - relative[:, None] * codes) ** 2).sum(1) * top**2
     scale = np.where(tt > 0, np.ldexp(relative * top, bits), 1.0)
     return np.where(scale > 0, scale, 1.0), error
 
 
 def nearest(groups: FloatArray, levels: Levels, scale: FloatArray) -> Int64Array:
-    """Return the codes nearest to (G, N) weights for given positive scales (G,); ties go to zero."""
+    """Return the codes nearest to (G, N) weights for scales (G,) > 0; ties go to zero."""
     steps = levels.integers
     edges = (steps[1:] + steps[:-1]) / 2
     position = np.abs(groups) / (scale[:, None] * 2.0**-levels.bits)
@@ -251,21 +272,27 @@ def nearest(groups: FloatArray, levels: Levels, scale: FloatArray) -> Int64Array
 
 
 def mantissas(digits: int, *, places: int = 7) -> tuple[int, ...]:
-    """Return the odd integers below 2**(places + 1) with at most ``digits`` signed digits (and 1)."""
+    """Return the odd integers below 2**(places + 1) with at most ``digits`` signed digits."""
     return tuple(value for value in range(1, 2 << places, 2) if signed_digits(value) <= digits)
 
 
-def snap(groups: FloatArray, levels: Levels, scale: FloatArray, *,
-         digits: int) -> tuple[FloatArray, Int64Array, FloatArray]:
+def snap(
+    groups: FloatArray, levels: Levels, scale: FloatArray, *, digits: int
+) -> tuple[FloatArray, Int64Array, FloatArray]:
     """Return (scale, codes, error) with scales ``m * 2**e``, m of at most ``digits`` signed digits.
 
-    All such scales within a factor of two of the given optimum are tried (for three digits, within a
-    quarter, where their grid is fine); the first with the least error is taken.
+    All such scales within a factor of two of the given optimum are tried (for three digits, within
+    a quarter, where their grid is fine); the first with the least error is taken.
     """
     reach = 2.0 if digits < 3 else 1.25
     unit = np.ldexp(1.0, np.floor(np.log2(scale)).astype(int))
-    factors = sorted({np.ldexp(m, octave - m.bit_length() + 1)
-                      for m in mantissas(digits) for octave in (-1, 0, 1)})
+    factors = sorted(
+        {
+            np.ldexp(m, octave - m.bit_length() + 1)
+            for m in mantissas(digits)
+            for octave in (-1, 0, 1)
+        }
+    )
     best = np.full(len(groups), np.inf)
     chosen, codes = unit.copy(), nearest(groups, levels, unit)
     for factor in factors:

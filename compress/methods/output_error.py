@@ -1,8 +1,9 @@
 """Dyadic weights chosen for the error they make at the layer's output, not for their own.
 
-The expected squared error of an output is ``(w - w')^T R (w - w')`` with R the covariance of the input patches; the
-mean of the error goes into the bias. Levels are moved one weight at a time, each to the level nearest to its best
-value given all others, so the error falls with every step and the result is never worse than the start.
+The expected squared error of an output is ``(w - w')^T R (w - w')`` with R the covariance of the
+input patches; the mean of the error goes into the bias. Levels are moved one weight at a time, each
+to the level nearest to its best value given all others, so the error falls with every step and the
+result is never worse than the start.
 """
 
 from __future__ import annotations
@@ -25,15 +26,21 @@ class RefineOptions:
     passes : int
         Over all weights, at most; it ends earlier when nothing moves.
     ridge : float
-        Part of the mean variance added to every input, so that inputs that never vary keep their weights.
+        Part of the mean variance added to every input, so that inputs that never vary keep their
+        weights.
     """
 
     passes: int = 8
     ridge: float = 1e-3
 
 
-def refine(weights: FloatArray, start: Result, levels: Levels, covariance: FloatArray,
-           options: RefineOptions | None = None) -> Result:
+def refine(
+    weights: FloatArray,
+    start: Result,
+    levels: Levels,
+    covariance: FloatArray,
+    options: RefineOptions | None = None,
+) -> Result:
     """Move a layer's codes to smaller expected output error; scales stay.
 
     Parameters
@@ -54,31 +61,45 @@ def refine(weights: FloatArray, start: Result, levels: Levels, covariance: Float
     exact = np.asarray(weights, np.float64).reshape(outputs, -1)
     groups, size = covariance.shape[:2]
     if exact.shape[1] != size or outputs % groups:
-        raise HwgenError(f"A covariance of {exact.shape[1]} inputs for {outputs} outputs needed, not of {size} "
-                         f"in {groups} groups")
-    scale = np.broadcast_to(start.scale.reshape(start.scale.shape + (1,) * (weights.ndim - start.scale.ndim)),
-                            weights.shape).reshape(outputs, -1)
+        raise HwgenError(
+            f"A covariance of {exact.shape[1]} inputs for {outputs} outputs needed, not of {size} "
+            f"in {groups} groups"
+        )
+    scale = np.broadcast_to(
+        start.scale.reshape(start.scale.shape + (1,) * (weights.ndim - start.scale.ndim)),
+        weights.shape,
+    ).reshape(outputs, -1)
     codes = start.codes.reshape(outputs, -1).copy()
     for group in range(groups):
         rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
-        spread = covariance[group] + np.eye(size) * options.ridge * np.trace(covariance[group]) / size
-        codes[rows] = _descend(exact[rows], codes[rows], scale[rows], levels, spread, options.passes)
+        spread = (
+            covariance[group] + np.eye(size) * options.ridge * np.trace(covariance[group]) / size
+        )
+        codes[rows] = _descend(
+            exact[rows], codes[rows], scale[rows], levels, spread, options.passes
+        )
     values = np.ldexp(codes * scale, -levels.bits)
     error = ((exact - values) ** 2).reshape(*start.scale.shape, -1).sum(-1)
     return replace(start, codes=int64(codes.reshape(weights.shape)), error=error)
 
 
-def _descend(exact: FloatArray, codes: Int64Array, scale: FloatArray, levels: Levels, spread: FloatArray,
-             passes: int) -> Int64Array:
+def _descend(
+    exact: FloatArray,
+    codes: Int64Array,
+    scale: FloatArray,
+    levels: Levels,
+    spread: FloatArray,
+    passes: int,
+) -> Int64Array:
     """Coordinate descent, all rows (output channels) at once."""
     codes = codes.copy()
     wrong = exact - np.ldexp(codes * scale, -levels.bits)
-    slope = wrong @ spread                                    # half the gradient
+    slope = wrong @ spread  # half the gradient
     for _ in range(passes):
         moved = False
         for i in np.flatnonzero(np.diag(spread) > 0):
             others = slope[:, i] / spread[i, i] - wrong[:, i]
-            best = exact[:, i] + others                       # where this weight would best be
+            best = exact[:, i] + others  # where this weight would best be
             chosen = nearest(best[:, None], levels, scale[:, i])[:, 0]
             change = np.ldexp((codes[:, i] - chosen) * scale[:, i], -levels.bits)
             rows = np.flatnonzero(change)
@@ -93,7 +114,9 @@ def _descend(exact: FloatArray, codes: Int64Array, scale: FloatArray, levels: Le
 
 
 def output_error(weights: FloatArray, result: Result, covariance: FloatArray) -> FloatArray:
-    """Return each output channel's expected squared error, (co,), without the part a bias corrects."""
+    """Return each output channel's expected squared error, (co,), but for its mean."""
     outputs = weights.shape[0]
-    wrong = (weights - result.values()).reshape(covariance.shape[0], outputs // covariance.shape[0], -1)
+    wrong = (weights - result.values()).reshape(
+        covariance.shape[0], outputs // covariance.shape[0], -1
+    )
     return np.einsum("gon,gnm,gom->go", wrong, covariance, wrong).reshape(outputs)

@@ -23,12 +23,12 @@ from hwgen.errors import HwgenError
 
 
 def brute_force(weights, levels):
-    """Least squared error over all assignments of levels, each with its best scale (signs follow the weights)."""
+    """Least squared error over all assignments of levels, each with its best scale."""
     steps = np.array([0.0, *map(float, levels.magnitudes)])
     assignments = np.array(list(itertools.product(steps, repeat=len(weights))))
-    mt, tt = assignments @ np.abs(weights), (assignments ** 2).sum(1)
-    gain = np.divide(mt ** 2, tt, out=np.zeros_like(mt), where=tt > 0)
-    return (weights ** 2).sum() - gain.max()
+    mt, tt = assignments @ np.abs(weights), (assignments**2).sum(1)
+    gain = np.divide(mt**2, tt, out=np.zeros_like(mt), where=tt > 0)
+    return (weights**2).sum() - gain.max()
 
 
 @pytest.mark.parametrize(("name", "size"), [("T3", 9), ("P5", 7), ("P7", 6), ("Q8", 4)])
@@ -45,15 +45,26 @@ def test_sweep_is_the_optimum(name, size, spread):
 @pytest.mark.parametrize("name", SETS)
 def test_sweep_equals_the_zero_one_programme_at_its_scale(name):
     from scipy.optimize import Bounds, LinearConstraint, milp
+
     random = np.random.default_rng(3)
     levels = Levels.parse(name)
     weights = random.laplace(size=9)
     scale, _, error = sweep(weights[None], levels)
-    values = np.array([s * float(level) for level in (0, *levels.magnitudes) for s in ((1, -1) if level else (1,))])
+    values = np.array(
+        [
+            s * float(level)
+            for level in (0, *levels.magnitudes)
+            for s in ((1, -1) if level else (1,))
+        ]
+    )
     cost = (weights[:, None] - scale[0] * values) ** 2
     choose_one = np.kron(np.eye(9), np.ones(len(values)))
-    result = milp(cost.ravel(), constraints=LinearConstraint(choose_one, 1, 1), integrality=np.ones(cost.size),
-                  bounds=Bounds(0, 1))
+    result = milp(
+        cost.ravel(),
+        constraints=LinearConstraint(choose_one, 1, 1),
+        integrality=np.ones(cost.size),
+        bounds=Bounds(0, 1),
+    )
     assert result.success
     assert error[0] == pytest.approx(result.fun, abs=1e-9)
 
@@ -93,13 +104,14 @@ def test_codes_are_levels_and_errors_are_true(name):
         assert result.bits == levels.bits
         total = ((weights - result.values()) ** 2).sum()
         assert result.error.sum() == pytest.approx(total)
-        assert result.relative_error == pytest.approx(total / (weights ** 2).sum())
+        assert result.relative_error == pytest.approx(total / (weights**2).sum())
 
 
 def test_larger_groups_have_larger_errors():
     weights = np.random.default_rng(2).laplace(size=(6, 4, 3, 3))
-    kernel, filter_, layer = (approximate(weights, Options(Levels.parse("P7"), scale)).relative_error
-                              for scale in Scale)
+    kernel, filter_, layer = (
+        approximate(weights, Options(Levels.parse("P7"), scale)).relative_error for scale in Scale
+    )
     assert kernel < filter_ < layer
 
 
@@ -109,7 +121,7 @@ def test_a_larger_set_is_never_worse():
     errors += [sweep(weights, Levels.parse("Q8"))[2]]
     for small, large in itertools.pairwise(errors[:4]):
         assert np.all(large <= small + 1e-12)
-    assert np.all(errors[4] <= errors[3] + 1e-12)             # Q8 holds P9
+    assert np.all(errors[4] <= errors[3] + 1e-12)  # Q8 holds P9
 
 
 def test_dyadic_weights_stay_as_they_are():
@@ -148,10 +160,15 @@ def test_zeros_and_single_weights(digits):
     np.testing.assert_array_equal(result.codes.ravel()[[0, 2]], 0)
     assert np.all(np.isfinite(result.scale))
     assert np.all(result.scale > 0)
-    if digits != 1:                                             # 0.75 = 1 - 1/4 has two digits
+    if digits != 1:  # 0.75 = 1 - 1/4 has two digits
         assert result.values()[1, 0, 0, 0] == pytest.approx(-0.75)
         assert result.relative_error == pytest.approx(0)
-    assert approximate(np.zeros((2, 2)), Options(Levels.parse("T3"), scale_digits=digits)).relative_error == 0
+    assert (
+        approximate(
+            np.zeros((2, 2)), Options(Levels.parse("T3"), scale_digits=digits)
+        ).relative_error
+        == 0
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
@@ -180,7 +197,9 @@ def test_snapped_scales_have_few_digits(digits):
         whole = int(mantissa * 2**30)
         whole //= whole & -whole
         assert whole in mantissas(digits)
-    np.testing.assert_allclose(error, ((weights - codes * snapped[:, None] * 2.0**-levels.bits) ** 2).sum(1))
+    np.testing.assert_allclose(
+        error, ((weights - codes * snapped[:, None] * 2.0**-levels.bits) ** 2).sum(1)
+    )
     assert np.all(error >= free - 1e-12)
 
 
@@ -194,7 +213,11 @@ def test_snapped_power_of_two_is_the_best_one():
         power = np.full(20, 2.0**exponent)
         inside = (power <= 2 * scale) & (2 * power >= scale)
         codes = nearest(weights, levels, power)
-        tried.append(np.where(inside, ((weights - codes * power[:, None] * 2.0**-levels.bits) ** 2).sum(1), np.inf))
+        tried.append(
+            np.where(
+                inside, ((weights - codes * power[:, None] * 2.0**-levels.bits) ** 2).sum(1), np.inf
+            )
+        )
     np.testing.assert_allclose(error, np.min(tried, axis=0))
 
 
@@ -213,10 +236,20 @@ def test_a_set_of_ones_own():
     assert levels.integers.tolist() == [0, 1, 6, 16]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("P6", "T3, P5"), ("1/3", "a / 2\\*\\*b"), ("0+1", "positive"), ("1+1", "different"), ("-1", "positive"),
-    ("1/0", "T3, P5"), ("1/1048576", "below 16"), ("1/32768+2", "16 bits together"), ("", "T3, P5"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("P6", "T3, P5"),
+        ("1/3", "a / 2\\*\\*b"),
+        ("0+1", "positive"),
+        ("1+1", "different"),
+        ("-1", "positive"),
+        ("1/0", "T3, P5"),
+        ("1/1048576", "below 16"),
+        ("1/32768+2", "16 bits together"),
+        ("", "T3, P5"),
+    ],
+)
 def test_a_wrong_set(text, message):
     with pytest.raises(HwgenError, match=message):
         Levels.parse(text)

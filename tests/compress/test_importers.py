@@ -32,16 +32,24 @@ class Lambda(nn.Module):
 
 MODULES = {
     "conv": lambda: nn.Conv2d(3, 4, 3),
-    "conv_no_bias_stride_padding": lambda: nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),
+    "conv_no_bias_stride_padding": lambda: nn.Conv2d(
+        3, 4, (3, 2), stride=(2, 1), padding=(1, 0), bias=False
+    ),
     "conv_same_even": lambda: nn.Conv2d(3, 4, (4, 3), padding="same"),
     "conv_valid": lambda: nn.Conv2d(3, 4, 3, padding="valid"),
     "conv_dilation": lambda: nn.Conv2d(3, 4, 3, dilation=(1, 2), padding=2),
     "conv_groups": lambda: nn.Conv2d(3, 6, 3, groups=3),
     "batch_norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)),
     "batch_norm_first": lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)),
-    "batch_norm_before_padding": lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3, padding=1)),
-    "batch_norm_before_groups": lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 6, 3, groups=3)),
-    "batch_norm_1d": lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 9 * 8, 5), nn.BatchNorm1d(5)),
+    "batch_norm_before_padding": lambda: nn.Sequential(
+        nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3, padding=1)
+    ),
+    "batch_norm_before_groups": lambda: nn.Sequential(
+        nn.BatchNorm2d(3), nn.Conv2d(3, 6, 3, groups=3)
+    ),
+    "batch_norm_1d": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * 9 * 8, 5), nn.BatchNorm1d(5)
+    ),
     "batch_norm_plain": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
     "relu": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)),
     "relu6": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6()),
@@ -51,14 +59,26 @@ MODULES = {
     "max_pool": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, 1), nn.ReLU()),
     "avg_pool": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AvgPool2d((2, 3), 2, (1, 0))),
     "adaptive": lambda: nn.Sequential(nn.Conv2d(3, 4, (2, 1)), nn.AdaptiveAvgPool2d((4, 2))),
-    "adaptive_global": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(),
-                                             nn.Linear(4, 2)),
-    "flatten_dense": lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Dropout(), nn.Identity(),
-                                           nn.Linear(2 * 7 * 6, 5, bias=False)),
+    "adaptive_global": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(4, 2)
+    ),
+    "flatten_dense": lambda: nn.Sequential(
+        nn.Conv2d(3, 2, 3),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Identity(),
+        nn.Linear(2 * 7 * 6, 5, bias=False),
+    ),
     "zero_pad": lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(3, 4, 3)),
-    "zero_pad_twice": lambda: nn.Sequential(nn.ZeroPad2d(1), nn.ZeroPad2d((0, 0, 1, 0)), nn.Conv2d(3, 4, 4)),
-    "zero_pad_max_pool": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(2)),
-    "nested": lambda: nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 2, 1))),
+    "zero_pad_twice": lambda: nn.Sequential(
+        nn.ZeroPad2d(1), nn.ZeroPad2d((0, 0, 1, 0)), nn.Conv2d(3, 4, 4)
+    ),
+    "zero_pad_max_pool": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(2)
+    ),
+    "nested": lambda: nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 2, 1))
+    ),
 }
 FUNCTIONS = {
     "add": lambda m, x: F.relu(m.conv(x) + m.other(x)),
@@ -137,33 +157,57 @@ def test_a_layer_that_is_called_twice_gets_two_names():
     assert [node.name for node in graph.nodes][:3] == ["input", "conv", "conv_2"]
 
 
-@pytest.mark.parametrize(("module", "message"), [
-    (nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU())), r"0\.1: nn\.GELU is not supported; supported: "),
-    (nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"0: nn\.ConvTranspose2d is not supported"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "0: .*padding_mode='reflect'"),
-    (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), "0: pooling with ceil_mode"),
-    (nn.Sequential(nn.MaxPool2d(2, dilation=2)), "0: max pooling with dilation"),
-    (nn.Sequential(nn.AvgPool2d(2, padding=1, count_include_pad=False)), "0: .*count_include_pad=False"),
-    (nn.Sequential(nn.AvgPool2d(2, divisor_override=3)), "0: .*divisor_override"),
-    (nn.Sequential(nn.AdaptiveAvgPool2d(4)), "0: adaptive pooling from 9x8 to 4x4"),
-    (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "0: a batch norm without running statistics"),
-    (nn.Sequential(nn.Linear(8, 2)), "0: a Linear over a flat tensor"),
-    (nn.Sequential(nn.Flatten(), nn.Linear(100, 2)), "1: a flat tensor of 100 needed, not 216x1x1"),
-    (nn.Sequential(nn.Conv2d(1, 4, 3)), "0: 1 channels needed, not 3"),
-    (nn.Sequential(nn.Conv2d(3, 4, 11)), "0: an image that the window fits into needed, not 3x9x8"),
-    (nn.Sequential(nn.Flatten(2)), "0: flatten of dimensions 2 to -1"),
-    (Lambda(lambda m, x: F.gelu(m.conv(x))), "gelu.*gelu.* is not supported"),
-    (Lambda(lambda m, x: m.conv(x) * 2), "mul.*is not supported"),
-    (Lambda(lambda m, x: m.conv(x) + 1), "add.*1, which is no image"),
-    (Lambda(lambda m, x: m.conv(x).transpose(1, 2)), "transpose.*is not supported"),
-    (Lambda(lambda m, x: torch.cat([m.conv(x), m.other(x)], 2)), "cat along dimension 2"),
-    (Lambda(lambda m, x: m.conv(x).view(4, 2, -1)), "a view as"),
-    (Lambda(lambda m, x: m.conv(x) if x.sum() > 0 else x), "a forward that torch.fx can trace"),
-    (Lambda(lambda m, x: (m.conv(x), x)), "one tensor as output"),
-    (Lambda(lambda m, x: m.conv(x)[:, 0]), "indexing of a tensor"),
-    (Lambda(lambda m, x: F.pad(m.conv(x), (1, 1), value=1.0)), "padding with constant 1.0"),
-    (Lambda(lambda m, x: m.conv(x).clamp(min=0.5)), "lower bound <= 0 <= upper bound needed, not 0.5, None"),
-])
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU())),
+            r"0\.1: nn\.GELU is not supported; supported: ",
+        ),
+        (nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"0: nn\.ConvTranspose2d is not supported"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
+            "0: .*padding_mode='reflect'",
+        ),
+        (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), "0: pooling with ceil_mode"),
+        (nn.Sequential(nn.MaxPool2d(2, dilation=2)), "0: max pooling with dilation"),
+        (
+            nn.Sequential(nn.AvgPool2d(2, padding=1, count_include_pad=False)),
+            "0: .*count_include_pad=False",
+        ),
+        (nn.Sequential(nn.AvgPool2d(2, divisor_override=3)), "0: .*divisor_override"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(4)), "0: adaptive pooling from 9x8 to 4x4"),
+        (
+            nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)),
+            "0: a batch norm without running statistics",
+        ),
+        (nn.Sequential(nn.Linear(8, 2)), "0: a Linear over a flat tensor"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(100, 2)),
+            "1: a flat tensor of 100 needed, not 216x1x1",
+        ),
+        (nn.Sequential(nn.Conv2d(1, 4, 3)), "0: 1 channels needed, not 3"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 11)),
+            "0: an image that the window fits into needed, not 3x9x8",
+        ),
+        (nn.Sequential(nn.Flatten(2)), "0: flatten of dimensions 2 to -1"),
+        (Lambda(lambda m, x: F.gelu(m.conv(x))), "gelu.*gelu.* is not supported"),
+        (Lambda(lambda m, x: m.conv(x) * 2), "mul.*is not supported"),
+        (Lambda(lambda m, x: m.conv(x) + 1), "add.*1, which is no image"),
+        (Lambda(lambda m, x: m.conv(x).transpose(1, 2)), "transpose.*is not supported"),
+        (Lambda(lambda m, x: torch.cat([m.conv(x), m.other(x)], 2)), "cat along dimension 2"),
+        (Lambda(lambda m, x: m.conv(x).view(4, 2, -1)), "a view as"),
+        (Lambda(lambda m, x: m.conv(x) if x.sum() > 0 else x), "a forward that torch.fx can trace"),
+        (Lambda(lambda m, x: (m.conv(x), x)), "one tensor as output"),
+        (Lambda(lambda m, x: m.conv(x)[:, 0]), "indexing of a tensor"),
+        (Lambda(lambda m, x: F.pad(m.conv(x), (1, 1), value=1.0)), "padding with constant 1.0"),
+        (
+            Lambda(lambda m, x: m.conv(x).clamp(min=0.5)),
+            "lower bound <= 0 <= upper bound needed, not 0.5, None",
+        ),
+    ],
+)
 def test_refused(module, message):
     with pytest.raises(HwgenError, match=message) as caught:
         import_module(module.eval(), (3, 9, 8))
@@ -190,21 +234,30 @@ def test_padding_that_nothing_takes_in():
         simplify(graph)
 
 
-# --- .pt2 --------------------------------------------------------------------------------------------
+# --- .pt2
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Export a module with every operator that an archive may hold; return the module and the file."""
+    """A module with every operator that an archive may hold, and its file."""
     path = tmp_path_factory.mktemp("pt2") / "net.pt2"
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.features = nn.Sequential(
-                nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), nn.ZeroPad2d(1),
-                nn.Conv2d(4, 4, 3, padding="same", groups=2), nn.Tanh())
-            self.more = nn.Sequential(nn.Conv2d(4, 4, 1, bias=False), nn.Hardtanh(-0.5, 0.5), nn.Dropout())
+                nn.Conv2d(3, 4, 3, padding=1),
+                nn.BatchNorm2d(4),
+                nn.ReLU6(),
+                nn.MaxPool2d(2),
+                nn.ZeroPad2d(1),
+                nn.Conv2d(4, 4, 3, padding="same", groups=2),
+                nn.Tanh(),
+            )
+            self.more = nn.Sequential(
+                nn.Conv2d(4, 4, 1, bias=False), nn.Hardtanh(-0.5, 0.5), nn.Dropout()
+            )
             self.head = nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.BatchNorm1d(5))
 
         def forward(self, x):
@@ -228,30 +281,48 @@ def test_archive(archive):
 def rewritten(path, out, change):
     """Copy a zip file with ``change(name, bytes) -> bytes`` applied to each member."""
     import zipfile
+
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
         for info in old.infolist():
             new.writestr(info.filename, change(info.filename, old.read(info)))
     return out
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    (b'"use_pickle": false', b'"use_pickle": true', "stored as a pickle"),
-    (b"aten.tanh.default", b"aten.gelu.default", r"features\.6: nn\.Tanh \(gelu\.default\) is not supported"),
-    (b'"path_name": "weight_0"', b'"path_name": "weight_77"', "it has no data/weights/weight_77"),
-    (b'{"as_int": 3}', b'{"as_int": 7}', "numbers needed|Images"),
-    (b'"signature"', b'"something"', "known layout"),
-    (b"{", b"[", "JSON needed"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"use_pickle": false', b'"use_pickle": true', "stored as a pickle"),
+        (
+            b"aten.tanh.default",
+            b"aten.gelu.default",
+            r"features\.6: nn\.Tanh \(gelu\.default\) is not supported",
+        ),
+        (
+            b'"path_name": "weight_0"',
+            b'"path_name": "weight_77"',
+            "it has no data/weights/weight_77",
+        ),
+        (b'{"as_int": 3}', b'{"as_int": 7}', "numbers needed|Images"),
+        (b'"signature"', b'"something"', "known layout"),
+        (b"{", b"[", "JSON needed"),
+    ],
+)
 def test_archive_changed(archive, tmp_path, old, new, message):
-    path = rewritten(archive[1], tmp_path / "bad.pt2", lambda name, data: (
-        data.replace(old, new) if name.endswith(".json") else data))
+    path = rewritten(
+        archive[1],
+        tmp_path / "bad.pt2",
+        lambda name, data: data.replace(old, new) if name.endswith(".json") else data,
+    )
     with pytest.raises(HwgenError, match=message):
         import_archive(path, (3, 9, 8))
 
 
 def test_archive_with_nan(archive, tmp_path):
-    path = rewritten(archive[1], tmp_path / "nan.pt2", lambda name, data: (
-        b"\xff" * len(data) if name.endswith("weight_0") else data))
+    path = rewritten(
+        archive[1],
+        tmp_path / "nan.pt2",
+        lambda name, data: b"\xff" * len(data) if name.endswith("weight_0") else data,
+    )
     with pytest.raises(HwgenError, match="finite weight needed, there is NaN"):
         import_archive(path, (3, 9, 8))
 

@@ -16,7 +16,9 @@ from hwgen.errors import HwgenError
 
 
 def correlated(random, groups, size):
-    mixes = random.normal(size=(groups, size, size)) * np.exp(random.uniform(-2, 1, (groups, 1, size)))
+    mixes = random.normal(size=(groups, size, size)) * np.exp(
+        random.uniform(-2, 1, (groups, 1, size))
+    )
     return mixes @ mixes.transpose(0, 2, 1)
 
 
@@ -34,7 +36,7 @@ def test_never_worse_at_the_output(name, scale):
     assert after.sum() < 0.9 * before.sum()
     assert set(np.abs(better.codes).ravel().tolist()) <= set(levels.integers.tolist())
     assert better.error.sum() == pytest.approx(((weights - better.values()) ** 2).sum())
-    assert better.relative_error >= start.relative_error - 1e-12      # the start is nearest by itself
+    assert better.relative_error >= start.relative_error - 1e-12  # the start is nearest by itself
 
 
 def test_no_single_move_helps():
@@ -42,13 +44,20 @@ def test_no_single_move_helps():
     levels = Levels.parse("P5")
     weights = random.normal(size=(3, 8))
     spread = correlated(random, 1, 8)
-    result = refine(weights, approximate(weights, Options(levels)), levels, spread,
-                    RefineOptions(passes=100, ridge=0))
+    result = refine(
+        weights,
+        approximate(weights, Options(levels)),
+        levels,
+        spread,
+        RefineOptions(passes=100, ridge=0),
+    )
     least = output_error(weights, result, spread)
     for row, column, level in itertools.product(range(3), range(8), levels.integers.tolist()):
         for sign in (1, -1):
             wrong = weights - result.values()
-            wrong[row, column] = weights[row, column] - sign * level * 2.0**-levels.bits * result.scale[row]
+            wrong[row, column] = (
+                weights[row, column] - sign * level * 2.0**-levels.bits * result.scale[row]
+            )
             assert wrong[row] @ spread[0] @ wrong[row] >= least[row] - 1e-9
 
 
@@ -56,7 +65,9 @@ def test_independent_inputs_change_nothing():
     weights = np.random.default_rng(2).laplace(size=(6, 10))
     levels = Levels.parse("P7")
     start = approximate(weights, Options(levels))
-    np.testing.assert_array_equal(refine(weights, start, levels, np.eye(10)[None]).codes, start.codes)
+    np.testing.assert_array_equal(
+        refine(weights, start, levels, np.eye(10)[None]).codes, start.codes
+    )
 
 
 def test_groups_use_their_own_inputs():
@@ -72,23 +83,41 @@ def test_groups_use_their_own_inputs():
 
 def test_a_covariance_that_does_not_fit():
     weights = np.ones((4, 9))
-    with pytest.raises(HwgenError, match="A covariance of 9 inputs for 4 outputs needed, not of 8 in 1 groups"):
-        refine(weights, approximate(weights, Options(Levels.parse("T3"))), Levels.parse("T3"), np.eye(8)[None])
+    with pytest.raises(
+        HwgenError, match="A covariance of 9 inputs for 4 outputs needed, not of 8 in 1 groups"
+    ):
+        refine(
+            weights,
+            approximate(weights, Options(Levels.parse("T3"))),
+            Levels.parse("T3"),
+            np.eye(8)[None],
+        )
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_covariances_equal_those_of_all_windows(groups):
     random = np.random.default_rng(4)
     x = random.normal(size=(70, 4, 6, 5))
-    node = g.Conv("conv", ("input",), random.normal(size=(4, 4 // groups, 3, 2)), np.zeros(4), (2, 1), (1, 0, 0, 1),
-                  (1, 2), groups)
+    node = g.Conv(
+        "conv",
+        ("input",),
+        random.normal(size=(4, 4 // groups, 3, 2)),
+        np.zeros(4),
+        (2, 1),
+        (1, 0, 0, 1),
+        (1, 2),
+        groups,
+    )
     graph = g.Graph((g.Source("input", (), 4, 6, 5), node))
     found = covariances(graph, torch.tensor(x))["conv"]
     padded = np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 1)))
     _, rows, columns = graph.shapes["conv"]
     for group in range(groups):
         channels = slice(group * 4 // groups, (group + 1) * 4 // groups)
-        windows = [padded[:, channels, 2 * r:2 * r + 3, c:c + 3:2].reshape(70, -1)
-                   for r in range(rows) for c in range(columns)]
+        windows = [
+            padded[:, channels, 2 * r : 2 * r + 3, c : c + 3 : 2].reshape(70, -1)
+            for r in range(rows)
+            for c in range(columns)
+        ]
         wanted = np.cov(np.concatenate(windows).T, bias=True)
         np.testing.assert_allclose(found[group], wanted, atol=1e-9)

@@ -28,7 +28,9 @@ def test_exact_where_it_can_be(exact):
     assert math.ldexp(m, e) == exact
 
 
-@pytest.mark.parametrize(("factor", "addend"), [(0.013, 4.2), (1.0, -3.4), (37.5, 0.0), (-0.02, 1.0), (2.0**-30, 5.0)])
+@pytest.mark.parametrize(
+    ("factor", "addend"), [(0.013, 4.2), (1.0, -3.4), (37.5, 0.0), (-0.02, 1.0), (2.0**-30, 5.0)]
+)
 def test_constants_mean_the_factor(factor, addend):
     m, b, shift = requantise_constants(factor, addend)
     assert 0 <= shift <= 48
