@@ -2,7 +2,7 @@
 //
 // Plusargs: stim, file of IN_BITS / 8 bytes a beat, most significant first; result, file to write, a line
 // "cycle tlast tdata" (hexadecimal) for each result; beats of an image, total, beats to send, wanted,
-// results to wait for; patience, cycles without any beat after which it gives up; grace, cycles that it goes on
+// results to wait for; patience, cycles without progress after which it gives up; grace, cycles that it goes on
 // afterwards, to see results that should not be; gaps and stalls, how often an input or output pauses, in
 // 1/256; seed. At the end a line "end cycle first taken breaches frame_error stuck", first being the cycle in
 // which the first beat was taken.
@@ -99,7 +99,7 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
         if (m_tvalid && m_tready) begin
             $fwrite(result, "%h %b %h\n", cycle, m_tlast, m_tdata);
             got <= got + 1;
-            quiet <= 0;
+            if (got < wanted) quiet <= 0;
             if (tick != 0 && got % tick == 0) $display("progress %0d %0d", got, wanted);
         end
 

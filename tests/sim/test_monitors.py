@@ -1,0 +1,116 @@
+"""Drivers and monitors against plain objects in place of a simulator."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hwgen.sim.monitors import Driver, Monitor, Pace, Sink
+
+
+@dataclass
+class Wire:
+    """A wire without a simulator."""
+
+    value: Any = 0
+
+
+def driver(words: bytes, *, beats: int, seed: int | None = None) -> tuple[Driver, dict[str, Wire]]:
+    """A driver of one-byte beats and its wires."""
+    wires = {name: Wire() for name in ("valid", "ready", "data", "last")}
+    pace = Pace(None if seed is None else random.Random(seed))
+    return Driver(*wires.values(), words=words, size=1, beats=beats, pace=pace), wires
+
+
+def test_driver_flat_out() -> None:
+    one, wires = driver(bytes(range(6)), beats=3)
+    wires["ready"].value = 1
+    seen = []
+    for cycle in range(8):
+        one.drive()
+        seen.append((wires["valid"].value, wires["data"].value, wires["last"].value))
+        one.sample(cycle)
+    assert seen[:6] == [(1, 0, 0), (1, 1, 0), (1, 2, 1), (1, 3, 0), (1, 4, 0), (1, 5, 1)]
+    assert [valid for valid, _, _ in seen[6:]] == [0, 0]
+    assert (one.taken, one.first_cycle) == (6, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_driver_holds_until_taken(seed: int) -> None:
+    one, wires = driver(bytes(range(50)), beats=10, seed=seed)
+    rng = random.Random(seed)
+    taken, held, gaps = [], None, 0
+    for cycle in range(3000):
+        one.drive()
+        now = (wires["data"].value, wires["last"].value) if wires["valid"].value else None
+        if held is not None:
+            assert now == held
+        gaps += now is None and len(taken) < 50
+        wires["ready"].value = int(rng.random() < 0.5)
+        one.sample(cycle)
+        held = now if not wires["ready"].value else None
+        if now is not None and wires["ready"].value:
+            taken.append(now)
+    assert taken == [(n, int(n % 10 == 9)) for n in range(50)]
+    assert gaps > 0
+
+
+def test_sink_pauses_and_goes_on() -> None:
+    ready = Wire()
+    sink = Sink(ready, pace=Pace(random.Random(1)))
+    levels = []
+    for _ in range(500):
+        sink.drive()
+        levels.append(ready.value)
+    runs = "".join(map(str, levels)).replace("10", "1 0").replace("01", "0 1").split()
+    assert max(len(run) for run in runs if "0" in run) > 10
+    assert max(len(run) for run in runs if "1" in run) > 10
+
+
+def test_sink_always_ready() -> None:
+    ready = Wire()
+    sink = Sink(ready, pace=Pace(None))
+    sink.drive()
+    assert ready.value == 1
+
+
+def monitored(*cycles: tuple[str, str, str]) -> Monitor:
+    """What a monitor made of these (valid, ready, payload)."""
+    valid, ready, payload = Wire(), Wire(), Wire()
+    one = Monitor("conv1", valid, ready, payload, cycles=True)
+    for n, values in enumerate(cycles):
+        valid.value, ready.value, payload.value = values
+        one.sample(n)
+    return one
+
+
+def test_monitor_records_what_goes_over() -> None:
+    one = monitored(("0", "1", "11"), ("1", "0", "01"), ("1", "1", "01"), ("1", "1", "10"))
+    assert (one.beats, one.cycles, one.breaches) == (["01", "10"], [2, 3], [])
+
+
+@pytest.mark.parametrize(
+    ("cycles", "breach"),
+    [
+        (
+            [("1", "0", "01"), ("0", "1", "01")],
+            "valid fell before its beat was taken (cycle 1, beat 0)",
+        ),
+        (
+            [("1", "0", "01"), ("1", "1", "11")],
+            "the payload changed before its beat was taken (cycle 1, beat 0)",
+        ),
+        ([("X", "1", "01")], "valid is X (cycle 0, beat 0)"),
+        ([("1", "1", "01"), ("1", "Z", "01")], "ready is Z (cycle 1, beat 1)"),
+    ],
+)
+def test_monitor_finds_breach(cycles: list[tuple[str, str, str]], breach: str) -> None:
+    assert monitored(*cycles).breaches == [f"conv1: {breach}"]
+
+
+def test_monitor_tells_few_counts_all() -> None:
+    one = monitored(*[("X", "1", "0")] * 20)
+    assert (len(one.breaches), one.breach_count) == (Monitor.MOST, 20)
