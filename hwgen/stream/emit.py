@@ -21,6 +21,7 @@ from hwgen.network import Network
 from hwgen.progress import Progress, silent
 from hwgen.stream import estimate, timing
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.linear import Linear
 from hwgen.stream.plan import LayerPlan, Options, make_plan
 from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
@@ -154,6 +155,9 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
             "latency": timing.part_latency(part) if part else 0,
             "why": plan.why,
         }
+        if isinstance(part, Linear):
+            graph = part.schedule.graph
+            entry["adders"], entry["depth"] = graph.adders, graph.depth
         if plan.code is not None:
             entry["rom"] = {
                 "lanes": plan.code.lanes,
