@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -75,25 +75,29 @@ class ArgMax(wiring.Component):
         m = Module()
         enable = pipeline(m, self.i, self.o, self.latency)
         scores: Value = self.i.payload.as_value()
-        best = list(enumerate(self.source.values(self.i.payload)))
-        index: list[tuple[Value, Value]] = [(Value.cast(n), value) for n, value in best]
+        # Of each node: which of the lanes below it is the largest, counted from its first, and its score.
+        nodes = [(Const(0, 0), value) for value in self.source.values(self.i.payload)]
         for level in range(self.latency):
             held = []
-            for n in range(0, len(index), 2):
-                (first, a), (second, b) = index[n], index[min(n + 1, len(index) - 1)]
-                shape = self._shape(level, n)
-                which = Signal(range(self.source.lanes), name=f"class_{level}_{n // 2}", reset_less=True)
-                value = Signal(shape, name=f"best_{level}_{n // 2}", reset_less=True)
+            for n in range(0, len(nodes), 2):
+                which, best = nodes[n]
+                if n + 1 < len(nodes):
+                    other, b = nodes[n + 1]
+                    low = Cat(which, Const(0, level - len(which) + 1))
+                    high = Cat(other, Const(0, level - len(other)), Const(1, 1))
+                    which, best = Mux(best >= b, low, high), Mux(best >= b, best, b)
+                later_which = Signal(len(which), name=f"class_{level}_{n // 2}", reset_less=True)
+                later_best = Signal(self._shape(level, n), name=f"best_{level}_{n // 2}", reset_less=True)
                 with m.If(enable):
-                    m.d.sync += [which.eq(Mux(a >= b, first, second)), value.eq(Mux(a >= b, a, b))]
-                held.append((which, value))
-            index = held
+                    m.d.sync += [later_which.eq(which), later_best.eq(best)]
+                held.append((later_which, later_best))
+            nodes = held
             later = Signal(self.source.bits, name=f"scores_{level}", reset_less=True)
             with m.If(enable):
                 m.d.sync += later.eq(scores)
             scores = later
         view = data.View(self.source.layout, scores)
-        m.d.comb += self.o.payload.c0.eq(index[0][0])
+        m.d.comb += self.o.payload.c0.eq(nodes[0][0])
         m.d.comb += [self.o.payload[f"c{n + 1}"].eq(view[f"c{n}"]) for n in range(self.source.lanes)]
         return m
 

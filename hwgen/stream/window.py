@@ -165,7 +165,7 @@ class Window(wiring.Component):
         started = Signal(name="started", init=not (rows.zeros or columns.zeros))     # that walk is done
         primed = Signal(name="primed")                              # the line memory's output is valid
         step = Signal(name="step")
-        real = Signal(name="real")                                  # this place is a pixel of the image
+        real = Signal(name="is_pixel")                              # this place is a pixel of the image
         at_end = Signal(name="at_end")
         m.d.comb += [
             real.eq((row < rows.size) & (column < columns.size)),
