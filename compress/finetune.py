@@ -78,9 +78,8 @@ def train(
         ):
             if progress is not None and step % 10 == 0:
                 left = (time.perf_counter() - start) * (1 - fraction) / max(fraction, 1e-9)
-                progress(
-                    f"{name}: loss {loss:.3f}, {left:.0f} s left", round(1000 * fraction), 1000
-                )
+                when = f", {left:.0f} s left" if fraction > 0.02 else ""
+                progress(f"{name}: loss {loss:.3f}{when}", round(1000 * fraction), 1000)
         module.cpu().eval()
         score = accuracy(module, images.test_x, images.test_y, scaling)
     metadata = {

@@ -22,7 +22,7 @@ from hwgen.compress import curves
 from hwgen.compress.calibrate import Format, Statistics, choose
 from hwgen.compress.importers import graph as g
 from hwgen.compress.methods.dyadic import Result
-from hwgen.compress.scales import as_dyadic, requantise_constants
+from hwgen.compress.scales import integer_weights, requantise_constants
 from hwgen.errors import HwgenError
 from hwgen.layers import (
     Activation,
@@ -34,7 +34,6 @@ from hwgen.layers import (
     Dense,
     Flatten,
     Input,
-    Int64Array,
     Layer,
     MaxPool,
     Requantise,
@@ -400,50 +399,3 @@ class _Lowering:
             forms.append(form)
         joined = Format(min(form.lo for form in forms), max(form.hi for form in forms), frac)
         self._emit(node, Concat(self._name(node.name, kind="concat"), tuple(names)), joined)
-
-
-def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, g.FloatArray]:
-    """Return integer weights and each output channel's factor: ``weight = integer * factor[o]``.
-
-    Scales by kernel are multiplied into the integers. With ``common`` one factor serves all
-    channels (the scales must be equal); otherwise powers of two that a channel's weights share go
-    into its factor.
-
-    Raises: HwgenError if the kernels of a filter have scales that are no small multiples of one
-    another.
-    """
-    outputs = result.codes.shape[0]
-    codes = result.codes
-    if result.scale.ndim == 2:
-        used = np.any(codes, axis=tuple(range(2, codes.ndim)))
-        unit = [_kernel_unit(scale[mask]) for scale, mask in zip(result.scale, used, strict=True)]
-        ratio = np.where(used, result.scale / np.array(unit)[:, None], 0.0)
-        codes = codes * np.rint(ratio).astype(np.int64).reshape(
-            ratio.shape + (1,) * (codes.ndim - 2)
-        )
-        factor = np.ldexp(np.array(unit), -result.bits)
-    else:
-        factor = np.ldexp(np.broadcast_to(result.scale, (outputs,)), -result.bits)
-    flat = codes.reshape(outputs, -1)
-    if common:
-        if np.any(factor != factor[0]):
-            raise HwgenError("The last layer needs one scale for all classes")
-        flat = flat.reshape(1, -1)
-    merged = np.bitwise_or.reduce(np.abs(flat), axis=1)
-    shared = np.array([(int(v) & -int(v)).bit_length() - 1 if v else 0 for v in merged])
-    shared = np.broadcast_to(shared, (outputs,))
-    down = shared.reshape((-1,) + (1,) * (codes.ndim - 1))
-    return int64(codes >> down), factor * 2.0**shared
-
-
-def _kernel_unit(scales: g.FloatArray) -> float:
-    """Return the largest number of which all scales, dyadic each, are whole multiples."""
-    if not scales.size:
-        return 1.0
-    parts = [as_dyadic(float(scale)) for scale in scales]
-    if any(math.ldexp(m, e) != scale for (m, e), scale in zip(parts, scales, strict=True)):
-        raise HwgenError("Scales by kernel must be dyadic (set scale digits to 1, 2 or 3)")
-    lowest = min(e for _, e in parts)
-    if max(m << (e - lowest) for m, e in parts) >= 1 << 12:
-        raise HwgenError("Scales by kernel must lie within a factor of 4096 of one another")
-    return math.ldexp(1.0, lowest)

@@ -1,11 +1,14 @@
-"""Real factors as the constants of a Requantise: few signed digits and a shift."""
+"""Real scales as whole numbers: a layer's integer weights, and the constants of a Requantise."""
 
 from __future__ import annotations
 
 import math
 
-from hwgen.compress.methods.dyadic import mantissas
-from hwgen.layers import MAX_SHIFT
+import numpy as np
+
+from hwgen.compress.methods.dyadic import FloatArray, Result, mantissas
+from hwgen.errors import HwgenError
+from hwgen.layers import MAX_SHIFT, Int64Array, int64
 
 PLACES = 11  # of a mantissa that is not dyadic by itself
 OFFSET_LIMIT = 1 << 55
@@ -43,3 +46,50 @@ def requantise_constants(factor: float, addend: float, *, digits: int = 3) -> tu
     m >>= -e - shift
     offset = round(math.ldexp(addend, shift))
     return m, max(-OFFSET_LIMIT, min(OFFSET_LIMIT, offset)), shift
+
+
+def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, FloatArray]:
+    """Return integer weights and each output channel's factor: ``weight = integer * factor[o]``.
+
+    Scales by kernel are multiplied into the integers. With ``common`` one factor serves all
+    channels (the scales must be equal); otherwise powers of two that a channel's weights share go
+    into its factor.
+
+    Raises: HwgenError if the kernels of a filter have scales that are no small multiples of one
+    another.
+    """
+    outputs = result.codes.shape[0]
+    codes = result.codes
+    if result.scale.ndim == 2:
+        used = np.any(codes, axis=tuple(range(2, codes.ndim)))
+        unit = [_kernel_unit(scale[mask]) for scale, mask in zip(result.scale, used, strict=True)]
+        ratio = np.where(used, result.scale / np.array(unit)[:, None], 0.0)
+        codes = codes * np.rint(ratio).astype(np.int64).reshape(
+            ratio.shape + (1,) * (codes.ndim - 2)
+        )
+        factor = np.ldexp(np.array(unit), -result.bits)
+    else:
+        factor = np.ldexp(np.broadcast_to(result.scale, (outputs,)), -result.bits)
+    flat = codes.reshape(outputs, -1)
+    if common:
+        if np.any(factor != factor[0]):
+            raise HwgenError("The last layer needs one scale for all classes")
+        flat = flat.reshape(1, -1)
+    merged = np.bitwise_or.reduce(np.abs(flat), axis=1)
+    shared = np.array([(int(v) & -int(v)).bit_length() - 1 if v else 0 for v in merged])
+    shared = np.broadcast_to(shared, (outputs,))
+    down = shared.reshape((-1,) + (1,) * (codes.ndim - 1))
+    return int64(codes >> down), factor * 2.0**shared
+
+
+def _kernel_unit(scales: FloatArray) -> float:
+    """Return the largest number of which all scales, dyadic each, are whole multiples."""
+    if not scales.size:
+        return 1.0
+    parts = [as_dyadic(float(scale)) for scale in scales]
+    if any(math.ldexp(m, e) != scale for (m, e), scale in zip(parts, scales, strict=True)):
+        raise HwgenError("Scales by kernel must be dyadic (set scale digits to 1, 2 or 3)")
+    lowest = min(e for _, e in parts)
+    if max(m << (e - lowest) for m, e in parts) >= 1 << 12:
+        raise HwgenError("Scales by kernel must lie within a factor of 4096 of one another")
+    return math.ldexp(1.0, lowest)
