@@ -1,0 +1,1 @@
+"""The report of a design folder: one self-contained HTML file."""
