@@ -44,7 +44,6 @@ class Net:
             pace=pace("gaps"),
         )
         ready = getattr(dut, f"{sink['prefix']}_tready")
-        self.sink = Sink(ready, pace=pace("stalls"))
         self.output = Monitor(
             sink["prefix"],
             getattr(dut, f"{sink['prefix']}_tvalid"),
@@ -64,6 +63,9 @@ class Net:
             for tap in job["taps"]
         ]
         self.wanted = job["images"] * sink["beats"]
+        self.sink = Sink(
+            self.output.valid, ready, pace=pace("stalls"), shy_from=self.wanted - sink["beats"]
+        )
         self.moved = 0
 
     @property
@@ -79,6 +81,7 @@ class Net:
     def sample(self, cycle: int) -> None:
         """See all streams at this edge."""
         moved = self.driver.sample(cycle)
+        self.sink.sample()
         # Beats inside, or results beyond those wanted, are no progress: they may never end.
         moved |= self.output.sample(cycle) and len(self.output.beats) <= self.wanted
         for tap in self.taps:

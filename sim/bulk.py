@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array
@@ -162,7 +163,7 @@ def parse_results(text: bytes, ports: Ports) -> Recorded:
     for place in range(12):
         cycles = cycles << 4 | NIBBLE[characters[:, place]]
     data = NIBBLE[characters[:, 15 : 15 + digits]][:, ::-1]
-    unknown = (data > 15).any(axis=1)
+    unknown: npt.NDArray[np.bool_] = np.any(data > 15, axis=1)
     bits = (data[:, :, None] >> np.arange(4) & 1).astype(np.uint8).reshape(len(data), -1)
     _, first, taken, breaches = (int(number) for number in numbers[:4])
     return Recorded(

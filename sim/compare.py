@@ -221,7 +221,7 @@ def _values(
         # The earliest in time: image, row, column, then channel.
         image, row, column, lane = (int(n) for n in np.argwhere(wrong.transpose(0, 2, 3, 1))[0])
         at = (image, lane, row, column)
-        value: int | str = {OK: int(got[at]), UNKNOWN: "x", MISSING: "nothing"}[int(state[at])]
+        words: dict[int, int | str] = {OK: int(got[at]), UNKNOWN: "x", MISSING: "nothing"}
         result.first = Difference(
             name,
             first_image + image,
@@ -229,7 +229,7 @@ def _values(
             row,
             column,
             int(expected[at]),
-            value,
+            words[int(state[at])],
             port,
         )
 

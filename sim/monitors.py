@@ -111,17 +111,42 @@ class Driver:
 
 
 class Sink:
-    """Takes the beats of an output: sets its ``ready``. Parameters: pace, when it is high."""
+    """Takes the beats of an output: sets its ``ready``.
 
-    def __init__(self, ready: Signal, *, pace: Pace) -> None:
-        self.ready, self.pace = ready, pace
+    The last beats of a run with stalls are taken only after ``valid`` was seen high: a design whose
+    ``valid`` waits for ``ready`` stands still there.
+
+    Parameters
+    ----------
+    valid, ready : Signal
+    pace : Pace
+        When to be ready.
+    shy_from : int
+        Beats after which ``ready`` waits for ``valid``.
+    """
+
+    def __init__(self, valid: Signal, ready: Signal, *, pace: Pace, shy_from: int) -> None:
+        self.valid, self.ready, self.pace, self.shy_from = valid, ready, pace, shy_from
         self.high = pace.rng is None
+        self.taken = 0
+        self.waiting = False
         ready.value = int(self.high)
 
     def drive(self) -> None:
         """Be ready in this cycle, or not."""
-        if self.pace.rng is not None and (go := self.pace.go()) != self.high:
+        if self.pace.rng is None:
+            return
+        go = self.pace.go() and (self.taken < self.shy_from or self.waiting)
+        if go != self.high:
             self.ready.value, self.high = int(go), go
+
+    def sample(self) -> None:
+        """See whether a beat waits, or goes over."""
+        if self.pace.rng is None:
+            return
+        valid = str(self.valid.value) == "1"
+        self.taken += valid and self.high
+        self.waiting = valid and not self.high
 
 
 class Monitor:

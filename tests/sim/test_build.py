@@ -184,7 +184,8 @@ def test_missing_package(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupt_ends_the_simulator(icarus: str, tmp_path: Path) -> None:
     """Ctrl-C during a run that would never end: the simulator is gone with its parent."""
     (tmp_path / "bench_endless.py").write_text(
-        "import cocotb, os, pathlib\nfrom cocotb.triggers import Timer\n\n@cocotb.test()\nasync def endless(dut):\n"
+        "import cocotb, os, pathlib\nfrom cocotb.triggers import Timer\n\n"
+        "@cocotb.test()\nasync def endless(dut):\n"
         "    pathlib.Path('running').write_text(str(os.getpid()))\n"
         "    while True:\n        await Timer(1, 'step')\n"
     )

@@ -132,7 +132,7 @@ def test_all_right() -> None:
     one, codes, recorded = right()
     result = compare(one, codes, recorded, images=IMAGES)
     assert result.right
-    # image and flat: 6 values; scores at their tap, at that of best and at the output; best at both.
+    # image and flat: 6 values; scores at their tap, that of best and the output; best at both.
     assert {name: layer.compared for name, layer in result.layers.items()} == {
         "image": 6 * IMAGES,
         "flat": 6 * IMAGES,

@@ -60,7 +60,7 @@ def test_driver_holds_until_taken(seed: int) -> None:
 
 def test_sink_pauses_and_goes_on() -> None:
     ready = Wire()
-    sink = Sink(ready, pace=Pace(random.Random(1)))
+    sink = Sink(Wire(1), ready, pace=Pace(random.Random(1)), shy_from=1000)
     levels = []
     for _ in range(500):
         sink.drive()
@@ -70,9 +70,29 @@ def test_sink_pauses_and_goes_on() -> None:
     assert max(len(run) for run in runs if "1" in run) > 10
 
 
+def test_sink_waits_for_valid_at_the_end() -> None:
+    valid, ready = Wire(1), Wire()
+    sink = Sink(valid, ready, pace=Pace(random.Random(1)), shy_from=10)
+    before = 0
+    for _ in range(1000):
+        sink.drive()
+        if sink.taken >= 10 and ready.value:
+            assert before                       # seen high, not taken, in the cycle before
+        sink.sample()
+        before = valid.value and not ready.value
+        valid.value = 1
+    assert sink.taken > 50
+    valid.value = 0
+    for _ in range(100):
+        sink.drive()
+        sink.sample()
+        assert sink.taken < 10 or not ready.value or before
+        before = 0
+
+
 def test_sink_always_ready() -> None:
     ready = Wire()
-    sink = Sink(ready, pace=Pace(None))
+    sink = Sink(Wire(), ready, pace=Pace(None), shy_from=0)
     sink.drive()
     assert ready.value == 1
 
