@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hwgen
 import numpy as np
 import pytest
 from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+import hwgen
 from hwgen import netfile
 from hwgen.errors import HwgenError
 from hwgen.network import (
@@ -49,29 +50,49 @@ def network() -> Network:
         return int64(rng.integers(-7, 8, shape))
 
     def codes(name, source, channels, lo=0, hi=15, shift=4):
-        return Requantise(name, source, int64([3] * channels), int64(rng.integers(-9, 9, channels)),
-                          int64([shift] * channels), lo, hi, 0)
+        return Requantise(
+            name,
+            source,
+            int64([3] * channels),
+            int64(rng.integers(-9, 9, channels)),
+            int64([shift] * channels),
+            lo,
+            hi,
+            0,
+        )
 
     def bias(count):
         return int64(rng.integers(-20, 20, count)), int64([0] * count)
 
-    return Network((
-        Input("image", 2, 6, 6, -5, 16, 0),
-        Conv2d("conv1", "image", weight(3, 2, 3, 3), *bias(3), (1, 1), AROUND),
-        codes("relu1", "conv1", 3),
-        Conv2d("conv2", "relu1", weight(3, 1, 3, 3), *bias(3), (1, 1), AROUND, groups=3),
-        codes("relu2", "conv2", 3),
-        Add("sum", ("relu2", "relu1"), (0, 0)),
-        Activation("tanh", "sum", int64([-4, 0, 9]), int64([0, 3, 2, 0]), int64([-9, 1, 0, 20]), 2, -8, 7, 0),
-        MaxPool("pool1", "tanh", (2, 2), (2, 2), (1, 1, 0, 0)),
-        AvgPool("pool2", "pool1", (2, 2), (1, 1)),
-        codes("relu3", "pool2", 3, -4, 3),
-        Flatten("flat", "relu3"),
-        Dense("dense1", "flat", weight(5, 12), *bias(5)),
-        codes("relu4", "dense1", 5),
-        Dense("dense2", "relu4", weight(3, 5), *bias(3)),
-        ArgMax("best", "dense2"),
-    ))
+    return Network(
+        (
+            Input("image", 2, 6, 6, -5, 16, 0),
+            Conv2d("conv1", "image", weight(3, 2, 3, 3), *bias(3), (1, 1), AROUND),
+            codes("relu1", "conv1", 3),
+            Conv2d("conv2", "relu1", weight(3, 1, 3, 3), *bias(3), (1, 1), AROUND, groups=3),
+            codes("relu2", "conv2", 3),
+            Add("sum", ("relu2", "relu1"), (0, 0)),
+            Activation(
+                "tanh",
+                "sum",
+                int64([-4, 0, 9]),
+                int64([0, 3, 2, 0]),
+                int64([-9, 1, 0, 20]),
+                2,
+                -8,
+                7,
+                0,
+            ),
+            MaxPool("pool1", "tanh", (2, 2), (2, 2), (1, 1, 0, 0)),
+            AvgPool("pool2", "pool1", (2, 2), (1, 1)),
+            codes("relu3", "pool2", 3, -4, 3),
+            Flatten("flat", "relu3"),
+            Dense("dense1", "flat", weight(5, 12), *bias(5)),
+            codes("relu4", "dense1", 5),
+            Dense("dense2", "relu4", weight(3, 5), *bias(3)),
+            ArgMax("best", "dense2"),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +116,10 @@ def graph_text(net: Network) -> str:
 
 
 def modules(text: str) -> dict[str, str]:
-    return {match[1]: match[0] for match in re.finditer(r"^module (\S+?)\s*\(.*?^endmodule", text, re.S | re.M)}
+    return {
+        match[1]: match[0]
+        for match in re.finditer(r"^module (\S+?)\s*\(.*?^endmodule", text, re.S | re.M)
+    }
 
 
 def ports(module: str) -> dict[str, tuple[str, int]]:
@@ -115,10 +139,18 @@ write_design(Path(sys.argv[1]), Path(sys.argv[2]), options=Options(dense="rom"))
 
 def test_same_bytes(net, text, tmp_path):
     """Once more, and in another process with another hash seed and another current folder."""
-    assert to_verilog(make_top(net, Options(dense="rom")), name="top", header=header_lines(net)) == text
+    assert (
+        to_verilog(make_top(net, Options(dense="rom")), name="top", header=header_lines(net))
+        == text
+    )
     netfile.save(net, tmp_path / "net.npz")
-    subprocess.run([sys.executable, "-c", EMIT, str(tmp_path / "net.npz"), str(tmp_path / "design")], check=True,
-                   cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": "12345"}, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", EMIT, str(tmp_path / "net.npz"), str(tmp_path / "design")],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONHASHSEED": "12345"},
+        timeout=300,
+    )
     assert (tmp_path / "design" / "top.v").read_text() == text
 
 
@@ -126,12 +158,16 @@ def test_folder_holds_the_design(net, graph_text, tmp_path):
     netfile.save(net, tmp_path / "net.npz")
     write_design(tmp_path / "net.npz", tmp_path / "design", options=Options(dense="graph"))
     assert sorted(path.name for path in (tmp_path / "design").iterdir()) == [
-        "net.npz", "plan.json", "ports.json", "top.v"]
+        "net.npz",
+        "plan.json",
+        "ports.json",
+        "top.v",
+    ]
     assert (tmp_path / "design" / "top.v").read_text() == graph_text
 
 
 def test_header(net, text):
-    comments = text[:text.index("`timescale 1ns/1ps\n")].splitlines()
+    comments = text[: text.index("`timescale 1ns/1ps\n")].splitlines()
     assert all(line.startswith("// ") for line in comments)
     assert comments[0] == f"// hwgen {hwgen.__version__}, streaming engine"
     assert comments[1] == f"// network sha256 {net.digest}"
@@ -147,11 +183,42 @@ def test_no_path(text, repository):
 
 def test_names(text, graph_text):
     """A module a layer, parts behind a double underscore; nothing that Verilog has to escape."""
-    assert {"top", "image", "conv1", "conv1__window", "conv1__window__lines", "conv1__graph", "relu1", "relu1__lanes",
-            "relu1__skid", "relu1__fork", "conv2", "conv2__window", "conv2__graph", "relu2", "sum", "sum__join",
-            "sum__sum", "tanh", "tanh__lanes", "pool1", "pool1__window", "pool1__maximum", "pool2", "pool2__window",
-            "pool2__graph", "relu3", "dense1", "dense1__weights", "dense1__lane_0", "relu4", "dense2", "best",
-            "best__tree", "output__frame"} <= set(modules(text))
+    assert {
+        "top",
+        "image",
+        "conv1",
+        "conv1__window",
+        "conv1__window__lines",
+        "conv1__graph",
+        "relu1",
+        "relu1__lanes",
+        "relu1__skid",
+        "relu1__fork",
+        "conv2",
+        "conv2__window",
+        "conv2__graph",
+        "relu2",
+        "sum",
+        "sum__join",
+        "sum__sum",
+        "tanh",
+        "tanh__lanes",
+        "pool1",
+        "pool1__window",
+        "pool1__maximum",
+        "pool2",
+        "pool2__window",
+        "pool2__graph",
+        "relu3",
+        "dense1",
+        "dense1__weights",
+        "dense1__lane_0",
+        "relu4",
+        "dense2",
+        "best",
+        "best__tree",
+        "output__frame",
+    } <= set(modules(text))
     assert {"dense1__gather", "dense1__select", "dense1__graph"} <= set(modules(graph_text))
     for name, module in modules(text).items():
         assert "\\" not in module, name
@@ -185,19 +252,33 @@ def test_ports_of_top(text):
     assert scores[0] == "output"
     assert scores[1] % 8 == 0
     assert found == {
-        "clk": ("input", 1), "rst": ("input", 1), "s_axis_tdata": ("input", 16), "s_axis_tvalid": ("input", 1),
-        "s_axis_tready": ("output", 1), "s_axis_tlast": ("input", 1), "m_axis_tvalid": ("output", 1),
-        "m_axis_tready": ("input", 1), "m_axis_tlast": ("output", 1), "frame_error": ("output", 1)}
+        "clk": ("input", 1),
+        "rst": ("input", 1),
+        "s_axis_tdata": ("input", 16),
+        "s_axis_tvalid": ("input", 1),
+        "s_axis_tready": ("output", 1),
+        "s_axis_tlast": ("input", 1),
+        "m_axis_tvalid": ("output", 1),
+        "m_axis_tready": ("input", 1),
+        "m_axis_tlast": ("output", 1),
+        "frame_error": ("output", 1),
+    }
 
 
 def test_ports_of_a_graph(net, text):
-    """x: every tap, channel by channel, as wide as its code; y: every sum without bias, as its range needs."""
+    """x: every tap, channel by channel, as wide as its code; y: every sum without bias, as its
+    range needs."""
     found = ports(modules(text)["conv1__graph"])
     found.pop("rst", None)
     weight = net.by_name["conv1"].weight
     lo, hi = linear_range(weight.reshape(3, -1), int64([-5] * 18), int64([16] * 18))
     bits = sum(width_of(int(a), int(b))[0] for a, b in zip(lo, hi, strict=True))
-    assert found == {"clk": ("input", 1), "en": ("input", 1), "x": ("input", 9 * 2 * 6), "y": ("output", bits)}
+    assert found == {
+        "clk": ("input", 1),
+        "en": ("input", 1),
+        "x": ("input", 9 * 2 * 6),
+        "y": ("output", bits),
+    }
 
 
 def test_no_multiplication(text, graph_text):
@@ -209,9 +290,14 @@ def test_no_multiplication(text, graph_text):
 
 def lint(path: Path, environment: dict[str, str]) -> str:
     """Return what verilator says with all warnings on; nothing if it is content."""
-    done = subprocess.run(["verilator", "--lint-only", "-Wall", str(LINT), path.name, "--top-module", "top"],
-                          cwd=path.parent, env={**os.environ, **environment}, capture_output=True, encoding="utf-8",
-                          timeout=300)
+    done = subprocess.run(
+        ["verilator", "--lint-only", "-Wall", str(LINT), path.name, "--top-module", "top"],
+        cwd=path.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
     return "" if done.returncode == 0 and "%" not in done.stderr else done.stderr
 
 
@@ -222,17 +308,23 @@ def test_lint(text, graph_text, verilator, tmp_path):
         assert lint(path, verilator) == ""
 
 
-@pytest.mark.parametrize(("line", "rule"), [
-    ("wire [3:0] cut = {clk, s_axis_tdata};", "WIDTHTRUNC"),
-    ("wire open; assign frame_error = open;", "UNDRIVEN"),
-    ("reg held; always @* if (clk) held = rst;", "LATCH"),
-    ("assign frame_error = ~frame_error;", "UNOPTFLAT"),
-    ("wire always_true = s_axis_tdata[3:0] <= 4'hf;", "CMPCONST")])
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("wire [3:0] cut = {clk, s_axis_tdata};", "WIDTHTRUNC"),
+        ("wire open; assign frame_error = open;", "UNDRIVEN"),
+        ("reg held; always @* if (clk) held = rst;", "LATCH"),
+        ("assign frame_error = ~frame_error;", "UNOPTFLAT"),
+        ("wire always_true = s_axis_tdata[3:0] <= 4'hf;", "CMPCONST"),
+    ],
+)
 def test_waivers_leave_the_rest(line, rule, verilator, tmp_path):
     """What is waived hides no other fault."""
     path = tmp_path / "planted.v"
-    path.write_text("module top(input clk, input rst, input [7:0] s_axis_tdata, output frame_error, "
-                    f"output s_axis_tready);\n{line}\nendmodule\n")
+    path.write_text(
+        "module top(input clk, input rst, input [7:0] s_axis_tdata, output frame_error, "
+        f"output s_axis_tready);\n{line}\nendmodule\n"
+    )
     assert f"%Warning-{rule}" in lint(path, verilator)
 
 
@@ -288,3 +380,14 @@ def test_header_of_several_lines():
 def test_name_of_the_top_again():
     with pytest.raises(HwgenError, match="Two modules would be called parent"):
         to_verilog(Parent(["parent"]), name="parent")
+
+
+@pytest.mark.parametrize("name", ["clk", "rst", "m_axis_tdata"])
+def test_layer_named_like_a_port(name):
+    layers = (
+        Input("image", 1, 2, 2, 0, 3, 0),
+        Requantise(name, "image", int64([1]), int64([0]), int64([0]), 0, 3, 0),
+    )
+    message = f"Layer '{name}', name: a name that no port of the engine has needed, not {name}"
+    with pytest.raises(HwgenError, match=message):
+        make_top(Network(layers))

@@ -1,4 +1,5 @@
-"""Runs a whole streaming engine in Amaranth's simulator and compares every layer with the golden model."""
+"""Runs a whole streaming engine in Amaranth's simulator and compares every layer with the golden
+model."""
 
 from __future__ import annotations
 
@@ -6,36 +7,52 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from hwgen.network import ArgMax, Int64Array, Network
 from hwgen.sim import golden
 from hwgen.stream.top import StreamTop
-
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import Sink, Source, axis_in, axis_out, exchange, port
 
 
 @dataclass
 class Run:
-    """What was seen: wrong layers by name, cycles from first pixel to last result, and from image to image."""
+    """What was seen: wrong layers by name, cycles from first pixel to last result, and from image
+    to image."""
 
     wrong: list[str]
     latency: int
     intervals: list[int]
 
 
-def simulate(top: Any, network: Network, images: Int64Array, *, seed: int | None = None,
-             limit: int | None = None) -> Run:
+def simulate(
+    top: Any,
+    network: Network,
+    images: Int64Array,
+    *,
+    seed: int | None = None,
+    limit: int | None = None,
+) -> Run:
     """Send images through an engine; every tap's beats are compared. Raises: StreamFault."""
     assert isinstance(top, StreamTop)
     golden_codes = golden.run(network, images)
     pixels = top.parts[network.input.name].format
     fill = len(top.s_axis_tdata) > pixels.bits
-    beats = [(*beat, *[0] * fill, int(n % pixels.beats == pixels.beats - 1))
-             for n, beat in enumerate(layers.beats_of(images))]
+    beats = [
+        (*beat, *[0] * fill, int(n % pixels.beats == pixels.beats - 1))
+        for n, beat in enumerate(layers.beats_of(images))
+    ]
     source = Source(axis_in(top, pixels.shapes, "s_axis_"), beats)
     sink = Sink(axis_out(top, top.output.shapes, "m_axis_"), top.output.beats * len(images))
     taps = {name: part for name, part in top.parts.items() if part is not None}
-    seen = exchange(top, [source], [sink], seed=seed, watch=[port(part.o) for part in taps.values()], limit=limit)
+    seen = exchange(
+        top,
+        [source],
+        [sink],
+        seed=seed,
+        watch=[port(part.o) for part in taps.values()],
+        limit=limit,
+    )
     wrong = []
     for (name, _), found in zip(taps.items(), seen, strict=True):
         format = top.plan[name].format
@@ -46,10 +63,12 @@ def simulate(top: Any, network: Network, images: Int64Array, *, seed: int | None
         same = len(found) == len(wanted)
         if same:
             shape = (-1, format.folds * format.lanes)
-            same = np.array_equal(np.array(found, dtype=object).reshape(shape)[:, :channels],
-                                  wanted.reshape(shape)[:, :channels])
+            same = np.array_equal(
+                np.array(found, dtype=object).reshape(shape)[:, :channels],
+                wanted.reshape(shape)[:, :channels],
+            )
         if not same:
             wrong.append(name)
-    lasts = sink.given[top.output.beats - 1::top.output.beats]
+    lasts = sink.given[top.output.beats - 1 :: top.output.beats]
     latency = sink.offered[top.output.beats - 1] - source.taken[0]
     return Run(wrong, latency, [b - a for a, b in zip(lasts, lasts[1:], strict=False)])

@@ -1,8 +1,10 @@
-"""Runs one stream component in Amaranth's simulator: a driver, a monitor, and the stream rule checked.
+"""Runs one stream component in Amaranth's simulator: a driver, a monitor, and the stream rule
+checked.
 
-Driver and monitor are separate processes, each with gaps of its own. A seed of None runs flat out; any
-other draws gaps on both sides and holds the first result back until it is offered, so that a component
-whose ``valid`` waits for ``ready`` stands still. While nothing is offered the payload is noise.
+Driver and monitor are separate processes, each with gaps of its own. A seed of None runs flat out;
+any other draws gaps on both sides and holds the first result back until it is offered, so that a
+component whose ``valid`` waits for ``ready`` stands still. While nothing is offered the payload is
+noise.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from amaranth.sim import Simulator
 
 Beat = tuple[int, ...]
 SEEDS = (None, 0, 1)
-PATIENCE = 4                  # cycles that the first result is left standing, with gaps
-AFTER = 12                    # cycles watched after the last result, for one too many
+PATIENCE = 4  # cycles that the first result is left standing, with gaps
+AFTER = 12  # cycles watched after the last result, for one too many
 
 
 class StreamFault(AssertionError):
@@ -28,7 +30,8 @@ class StreamFault(AssertionError):
 
 @dataclass
 class Port:
-    """One stream: handshake and payload as values, and the shape of each of its fields, lowest first."""
+    """One stream: handshake and payload as values, and the shape of each of its fields, lowest
+    first."""
 
     valid: Any
     ready: Any
@@ -51,7 +54,9 @@ class Port:
         beat = []
         for shape in self.shapes:
             value = word & (1 << shape.width) - 1
-            beat.append(value - (1 << shape.width) if shape.signed and value >> shape.width - 1 else value)
+            beat.append(
+                value - (1 << shape.width) if shape.signed and value >> shape.width - 1 else value
+            )
             word >>= shape.width
         return tuple(beat)
 
@@ -62,7 +67,9 @@ def port(stream: Any) -> Port:
     layout = payload.shape()
     if isinstance(layout, data.Layout):
         fields = sorted((place for _, place in layout), key=lambda place: place.offset)
-        return Port(stream.valid, stream.ready, payload.as_value(), [Shape.cast(f.shape) for f in fields])
+        return Port(
+            stream.valid, stream.ready, payload.as_value(), [Shape.cast(f.shape) for f in fields]
+        )
     return Port(stream.valid, stream.ready, payload, [Shape.cast(layout)])
 
 
@@ -72,13 +79,15 @@ def axis_in(dut: Any, shapes: Sequence[Shape], prefix: str = "") -> Port:
 
 
 def axis_out(dut: Any, shapes: Sequence[Shape], prefix: str = "") -> Port:
-    """Return an AXI4-Stream output as a port whose last fields are the filling, if any, and tlast."""
+    """Return an AXI4-Stream output as a port whose last fields are the filling, if any, and
+    tlast."""
     return _axis(dut, shapes, prefix)
 
 
 def _axis(dut: Any, shapes: Sequence[Shape], prefix: str) -> Port:
-    tdata, tvalid, tready, tlast = (getattr(dut, f"{prefix}t{name}")
-                                    for name in ("data", "valid", "ready", "last"))
+    tdata, tvalid, tready, tlast = (
+        getattr(dut, f"{prefix}t{name}") for name in ("data", "valid", "ready", "last")
+    )
     fill = len(tdata) - sum(shape.width for shape in shapes)
     return Port(tvalid, tready, Cat(tdata, tlast), [*shapes, *[Shape(fill)] * (fill > 0), Shape(1)])
 
@@ -94,7 +103,8 @@ class Times:
 
 @dataclass
 class Source:
-    """Beats to send into a port; None in their place is a cycle of reset. Then: when each was taken."""
+    """Beats to send into a port; None in their place is a cycle of reset. Then: when each was
+    taken."""
 
     port: Port
     beats: Sequence[Sequence[int] | None]
@@ -103,7 +113,8 @@ class Source:
 
 @dataclass
 class Sink:
-    """How many beats must come out of a port. Then: those that came, and when; anew after a reset."""
+    """How many beats must come out of a port. Then: those that came, and when; anew after a
+    reset."""
 
     port: Port
     count: int
@@ -112,32 +123,52 @@ class Sink:
     given: list[int] = field(default_factory=list)
 
 
-def run(dut: Any, beats: Sequence[Sequence[int] | None], count: int, *, seed: int | None = None,
-        i: Port | None = None, o: Port | None = None, **options: Any) -> tuple[list[Beat], Times]:
+def run(
+    dut: Any,
+    beats: Sequence[Sequence[int] | None],
+    count: int,
+    *,
+    seed: int | None = None,
+    i: Port | None = None,
+    o: Port | None = None,
+    **options: Any,
+) -> tuple[list[Beat], Times]:
     """Send beats through a component with one input and one output stream.
 
-    Parameters: dut; beats, the fields of each, or None for a cycle of reset; count, how many beats must come
-    out; seed, of the gaps, None for none; i and o, ports if they are not ``dut.i`` and ``dut.o``; options as for
-    ``exchange``. Returns: the beats that came, and when. Raises: StreamFault.
+    Parameters: dut; beats, the fields of each, or None for a cycle of reset; count, how many beats
+    must come out; seed, of the gaps, None for none; i and o, ports if they are not ``dut.i`` and
+    ``dut.o``; options as for ``exchange``. Returns: the beats that came, and when. Raises:
+    StreamFault.
     """
     source, sink = Source(i or port(dut.i), beats), Sink(o or port(dut.o), count)
     exchange(dut, [source], [sink], seed=seed, **options)
     return sink.found, Times(source.taken, sink.offered, sink.given)
 
 
-def exchange(dut: Any, sources: Sequence[Source], sinks: Sequence[Sink], *, seed: int | None = None,
-             limit: int | None = None, watch: Sequence[Port] = (), pace: float = 0.6) -> list[list[Beat]]:
-    """Run until every source has given and every sink has taken its beats, and ``AFTER`` cycles more.
+def exchange(
+    dut: Any,
+    sources: Sequence[Source],
+    sinks: Sequence[Sink],
+    *,
+    seed: int | None = None,
+    limit: int | None = None,
+    watch: Sequence[Port] = (),
+    pace: float = 0.6,
+) -> list[list[Beat]]:
+    """Run until every source has given and every sink has taken its beats, and ``AFTER`` cycles
+    more.
 
-    Parameters: limit, cycles after which a beat that has not gone or come is a fault; watch, inner streams
-    whose beats are recorded; pace, share of cycles without a gap.
+    Parameters: limit, cycles after which a beat that has not gone or come is a fault; watch, inner
+    streams whose beats are recorded; pace, share of cycles without a gap.
     Returns: the beats that passed each watched port. Raises: StreamFault.
     """
     if limit is None:
-        limit = 500 + 40 * (sum(len(one.beats) for one in sources) + sum(one.count for one in sinks))
+        limit = 500 + 40 * (
+            sum(len(one.beats) for one in sources) + sum(one.count for one in sinks)
+        )
     top, reset = Module(), Signal(name="reset")
     top.submodules.dut = ResetInserter(reset)(dut)
-    top.d.sync += Signal(name="kept").eq(1)                  # a clock, even if the component has none
+    top.d.sync += Signal(name="kept").eq(1)  # a clock, even if the component has none
     simulator = Simulator(top)
     simulator.add_clock(1e-8)
     seen: list[list[Beat]] = [[] for _ in watch]
@@ -151,7 +182,9 @@ def exchange(dut: Any, sources: Sequence[Source], sinks: Sequence[Sink], *, seed
     return seen
 
 
-def _driver(source: Source, reset: Signal, seed: int | None, n: int, pace: float, limit: int) -> Any:
+def _driver(
+    source: Source, reset: Signal, seed: int | None, n: int, pace: float, limit: int
+) -> Any:
     chance = random.Random(f"driver {seed} {n}")
     link, width = source.port, sum(shape.width for shape in source.port.shapes)
 
@@ -212,8 +245,10 @@ def _monitor(sink: Sink, reset: Signal, seed: int | None, n: int, pace: float, l
             if held is not None and not valid:
                 raise StreamFault(f"Cycle {cycle}: valid went away before the beat was taken")
             if held is not None and word != held:
-                raise StreamFault(f"Cycle {cycle}: payload changed from {held:#x} to {word:#x} before it was "
-                                  "taken")
+                raise StreamFault(
+                    f"Cycle {cycle}: payload changed from {held:#x} to {word:#x} before it was "
+                    "taken"
+                )
             if valid and held is None:
                 sink.offered.append(cycle)
             standing += bool(valid)
@@ -237,7 +272,9 @@ def _monitor(sink: Sink, reset: Signal, seed: int | None, n: int, pace: float, l
 
 def _watcher(link: Port, beats: list[Beat]) -> Any:
     async def watch(ctx):
-        async for _, _, valid, ready, word in ctx.tick().sample(link.valid, link.ready, link.payload):
+        async for _, _, valid, ready, word in ctx.tick().sample(
+            link.valid, link.ready, link.payload
+        ):
             if valid and ready:
                 beats.append(link.unpack(word))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from hwgen.adders.schedule import schedule
 from hwgen.adders.search import build
 from hwgen.network import Input, Int64Array, Layer, Network, int64
 from hwgen.sim import golden
 from hwgen.stream.build import build_layer
 from hwgen.stream.plan import Options, make_plan
-
 from tests.hwgen.stream.harness import Times, run
 
 
@@ -30,7 +30,7 @@ def beats_of(tensor: Int64Array, lanes: int | None = None) -> list[tuple[int, ..
     pixels = tensor.transpose(0, 2, 3, 1).reshape(-1, tensor.shape[1])
     lanes = lanes or tensor.shape[1]
     padded = np.zeros((len(pixels), -(-tensor.shape[1] // lanes) * lanes), np.int64)
-    padded[:, :tensor.shape[1]] = pixels
+    padded[:, : tensor.shape[1]] = pixels
     return [tuple(beat) for beat in padded.reshape(-1, lanes).tolist()]
 
 
@@ -43,9 +43,11 @@ def images(source: Input, count: int, seed: int = 0) -> Int64Array:
     return int64(found)
 
 
-def through(layer: Layer, source: Input, *, seed: int | None, count: int = 4,
-            options: Options | None = None) -> tuple[Any, list[Any], list[Any], Times]:
-    """Run a layer that reads ``x``; return component, beats that came, beats that golden wants, times."""
+def through(
+    layer: Layer, source: Input, *, seed: int | None, count: int = 4, options: Options | None = None
+) -> tuple[Any, list[Any], list[Any], Times]:
+    """Run a layer that reads ``x``; return component, beats that came, beats that golden wants,
+    times."""
     network = Network((source, layer))
     plan = make_plan(network, options)
     own = plan[layer.name]

@@ -7,8 +7,8 @@ import pytest
 from amaranth import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from hwgen.stream.control import Fork, SkidBuffer, pipeline
 
+from hwgen.stream.control import Fork, SkidBuffer, pipeline
 from tests.hwgen.stream.harness import SEEDS, Sink, Source, exchange, port, run
 
 BEATS = [(n,) for n in range(-30, 30)]
@@ -19,7 +19,9 @@ class Delay(wiring.Component):
 
     def __init__(self, stages: int) -> None:
         self.stages = stages
-        super().__init__({"i": In(stream.Signature(signed(6))), "o": Out(stream.Signature(signed(6)))})
+        super().__init__(
+            {"i": In(stream.Signature(signed(6))), "o": Out(stream.Signature(signed(6)))}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -61,7 +63,8 @@ def test_skid_buffer_out_of_step(seed):
 
 
 def test_skid_buffer_cuts_both_ways():
-    """Neither ``ready`` nor ``valid`` passes in one cycle; two beats are taken with ``ready`` low."""
+    """Neither ``ready`` nor ``valid`` passes in one cycle; two beats are taken with ``ready``
+    low."""
     dut = SkidBuffer(shape=signed(6))
     from amaranth.sim import Simulator
 

@@ -6,11 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+
 from hwgen.stream.dense_code import DenseCode
 
 
 def decoded(code: DenseCode) -> np.ndarray:
-    """Return the steps, (slots, words, groups, passes, lanes, terms) signed digits, out of the memory."""
+    """Return the steps, (slots, words, groups, passes, lanes, terms) signed digits, out of the
+    memory."""
     words, places = code.weight.shape[1:]
     groups = -(-places // code.terms)
     slots = -(-code.weight.shape[0] // code.lanes)
@@ -38,10 +40,12 @@ def weight_of(steps: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     slots, words, groups, _, lanes, terms = steps.shape
     weight = np.zeros((slots * lanes, words, groups * terms), np.int64)
     for slot, word, group, turn, lane, term in np.ndindex(*steps.shape):
-        weight[slot * lanes + lane, word, group * terms + term] += steps[slot, word, group, turn, lane, term]
-    assert not weight[shape[0]:].any()
-    assert not weight[:, :, shape[2]:].any()
-    return weight[:shape[0], :, :shape[2]]
+        weight[slot * lanes + lane, word, group * terms + term] += steps[
+            slot, word, group, turn, lane, term
+        ]
+    assert not weight[shape[0] :].any()
+    assert not weight[:, :, shape[2] :].any()
+    return weight[: shape[0], :, : shape[2]]
 
 
 WEIGHTS = {
@@ -70,9 +74,19 @@ def test_memory_holds_the_weights(name, lanes, terms):
     assert code.interval == len(code.memory()) == slots * code.steps
 
 
-@pytest.mark.parametrize(("name", "signed", "passes"), [
-    ("any", True, 4), ("one digit", True, 1), ("positive", True, 3), ("negative", True, 2), ("zero", False, 1),
-    ("all the same power", False, 1), ("most negative", True, 1), ("ternary", True, 1)])
+@pytest.mark.parametrize(
+    ("name", "signed", "passes"),
+    [
+        ("any", True, 4),
+        ("one digit", True, 1),
+        ("positive", True, 3),
+        ("negative", True, 2),
+        ("zero", False, 1),
+        ("all the same power", False, 1),
+        ("most negative", True, 1),
+        ("ternary", True, 1),
+    ],
+)
 def test_fields(name, signed, passes):
     """No sign bit where none is negative; as many passes as the weight of most digits has."""
     code = DenseCode(WEIGHTS[name], 1)
@@ -87,7 +101,8 @@ def test_largest_digit_first():
 
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_bounds_hold_and_are_reached(lanes):
-    """Every partial sum, at every corner of the codes; the outermost ones without bias are the bounds."""
+    """Every partial sum, at every corner of the codes; the outermost ones without bias are the
+    bounds."""
     weight = np.random.default_rng(5).integers(-11, 12, (3, 2, 2))
     lo, hi = np.array([-3, 0]), np.array([2, 5])
     for bias in (np.zeros(3, np.int64), np.array([40, -40, 0])):
@@ -96,7 +111,7 @@ def test_bounds_hold_and_are_reached(lanes):
         seen = []
         for corner in itertools.product(*[(lo[p], hi[p]) for _ in range(2) for p in range(2)]):
             x = np.array(corner).reshape(2, 2)
-            steps = decoded(code)[..., 0]                       # slot word group pass lane
+            steps = decoded(code)[..., 0]  # slot word group pass lane
             terms = steps * x[None, :, :, None, None]
             order = terms.reshape(terms.shape[0], -1, lanes)
             sums = np.cumsum(order, axis=1).transpose(0, 2, 1).reshape(-1, order.shape[1])[:3]
@@ -105,6 +120,10 @@ def test_bounds_hold_and_are_reached(lanes):
         assert (least <= np.minimum(inner, bias)).all()
         assert (most >= np.maximum(outer, bias)).all()
         if not bias.any():
-            digits = decoded(code)[..., 0].transpose(0, 4, 1, 2, 3).reshape(-1, 2, 2, code.passes)[:3]
-            worst = np.maximum(digits * lo[None, None, :, None], digits * hi[None, None, :, None]).sum(axis=(1, 2, 3))
+            digits = (
+                decoded(code)[..., 0].transpose(0, 4, 1, 2, 3).reshape(-1, 2, 2, code.passes)[:3]
+            )
+            worst = np.maximum(
+                digits * lo[None, None, :, None], digits * hi[None, None, :, None]
+            ).sum(axis=(1, 2, 3))
             assert np.array_equal(most, worst)

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+
 from hwgen.network import Dense, Flatten, Network, int64
 from hwgen.sim import golden
 from hwgen.stream.beat import BeatFormat
@@ -15,7 +16,6 @@ from hwgen.stream.build import build_layer
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.dense_rom import DenseRom, Weights
 from hwgen.stream.plan import Options, make_plan
-
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import SEEDS, run
 
@@ -27,11 +27,20 @@ def unit(weight, bias, lo, hi, lanes, terms):
     flat = weight.reshape(outputs, -1)
     xlo, xhi = np.tile(lo, words), np.tile(hi, words)
     plus, minus = np.maximum(flat, 0), np.minimum(flat, 0)
-    least, most = (plus @ xlo + minus @ xhi + bias).tolist(), (plus @ xhi + minus @ xlo + bias).tolist()
+    least, most = (
+        (plus @ xlo + minus @ xhi + bias).tolist(),
+        (plus @ xhi + minus @ xlo + bias).tolist(),
+    )
     folds = -(-outputs // lanes)
     short = folds * lanes > outputs
-    out = BeatFormat(tuple(min([*least[n::lanes], *([0] * short)]) for n in range(lanes)),
-                     tuple(max([*most[n::lanes], *([0] * short)]) for n in range(lanes)), outputs, 1, 1, folds)
+    out = BeatFormat(
+        tuple(min([*least[n::lanes], *([0] * short)]) for n in range(lanes)),
+        tuple(max([*most[n::lanes], *([0] * short)]) for n in range(lanes)),
+        outputs,
+        1,
+        1,
+        folds,
+    )
     source = BeatFormat(tuple(lo), tuple(hi), places, 1, words)
     return DenseRom(code=DenseCode(weight, lanes, terms), bias=bias, source=source, format=out)
 
@@ -42,8 +51,11 @@ def check(dut, x, seed):
     beats = [tuple(beat) for beat in x.reshape(-1, x.shape[2]).tolist()]
     found, times = run(dut, beats, len(x) * dut.code.slots, seed=seed)
     sums = np.array(found, dtype=object).reshape(len(x), -1)
-    wanted = x.reshape(len(x), -1).astype(object) @ weight.reshape(len(weight), -1).T.astype(object) + bias
-    assert np.array_equal(sums[:, :len(weight)], wanted)
+    wanted = (
+        x.reshape(len(x), -1).astype(object) @ weight.reshape(len(weight), -1).T.astype(object)
+        + bias
+    )
+    assert np.array_equal(sums[:, : len(weight)], wanted)
     return times
 
 
@@ -57,12 +69,32 @@ RNG = np.random.default_rng(0)
 CASES = {
     # name: weights (outputs, words, places), bias or 0, lo, hi of the places, lanes, terms
     "one lane": (RNG.integers(-30, 31, (3, 2, 2)), 0, (-8, 0), (7, 15), 1, 1),
-    "two lanes, odd outputs, bias": (RNG.integers(-30, 31, (5, 2, 3)), RNG.integers(-999, 999, 5), (0,) * 3, (255,) * 3, 2,
-                                     1),
+    "two lanes, odd outputs, bias": (
+        RNG.integers(-30, 31, (5, 2, 3)),
+        RNG.integers(-999, 999, 5),
+        (0,) * 3,
+        (255,) * 3,
+        2,
+        1,
+    ),
     "all lanes": (RNG.integers(-5, 6, (3, 3, 2)), 0, (-4,) * 2, (3,) * 2, 3, 1),
-    "two terms of three places": (RNG.integers(-30, 31, (4, 2, 3)), [1, 0, 0, -1], (-8,) * 3, (7,) * 3, 2, 2),
+    "two terms of three places": (
+        RNG.integers(-30, 31, (4, 2, 3)),
+        [1, 0, 0, -1],
+        (-8,) * 3,
+        (7,) * 3,
+        2,
+        2,
+    ),
     "all terms": (RNG.integers(-30, 31, (4, 2, 3)), 0, (0, -1, -8), (1, 0, 7), 2, 3),
-    "one pass": ((1 << RNG.integers(0, 6, (4, 2, 2))) * RNG.choice([-1, 1], (4, 2, 2)), 0, (-8,) * 2, (7,) * 2, 2, 1),
+    "one pass": (
+        (1 << RNG.integers(0, 6, (4, 2, 2))) * RNG.choice([-1, 1], (4, 2, 2)),
+        0,
+        (-8,) * 2,
+        (7,) * 2,
+        2,
+        1,
+    ),
     "three passes": (np.array([[[37, -43]], [[21, 11]]]), 0, (-8,) * 2, (7,) * 2, 1, 1),
     "one step": ([[[-4]], [[2]]], [0, 5], (-8,), (7,), 2, 1),
     "one step a slot": ([[[-4]], [[2]], [[0]]], 0, (0,), (7,), 1, 1),
@@ -90,19 +122,26 @@ def test_sums(name, seed):
     if seed is None:
         words, slots = dut.code.words, dut.code.slots
         assert times.offered[0] - times.taken[words - 1] == dut.latency
-        assert [b - a for a, b in itertools.pairwise(times.offered[:slots])] == [dut.code.steps] * (slots - 1)
+        assert [b - a for a, b in itertools.pairwise(times.offered[:slots])] == [dut.code.steps] * (
+            slots - 1
+        )
         firsts = times.offered[::slots]
         assert [b - a for a, b in itertools.pairwise(firsts[1:])] == [dut.interval] * 4
 
 
 @pytest.mark.parametrize("pace", [0.1, 0.03])
 def test_output_held_up(pace):
-    """Each result is taken long after the next one is ready: the unit has to wait, and loses nothing."""
+    """Each result is taken long after the next one is ready: the unit has to wait, and loses
+    nothing."""
     weight = RNG.integers(-30, 31, (4, 2, 2))
     dut = unit(weight, np.zeros(4, int), (-8,) * 2, (7,) * 2, 1, 2)
     x = codes((-8,) * 2, (7,) * 2, 5, 2)
-    found, _ = run(dut, [tuple(beat) for beat in x.reshape(-1, 2).tolist()], 20, seed=3, pace=pace, limit=20000)
-    assert [beat[0] for beat in found] == (x.reshape(5, -1) @ weight.reshape(4, -1).T).ravel().tolist()
+    found, _ = run(
+        dut, [tuple(beat) for beat in x.reshape(-1, 2).tolist()], 20, seed=3, pace=pace, limit=20000
+    )
+    assert [beat[0] for beat in found] == (
+        x.reshape(5, -1) @ weight.reshape(4, -1).T
+    ).ravel().tolist()
 
 
 def test_every_4_bit_code_and_small_weight():
@@ -121,8 +160,9 @@ def test_reset_in_the_middle_of_an_image():
     found, _ = run(dut, beats, 4, seed=1)
     sums = x.reshape(2, -1) @ weight.reshape(3, -1).T
     assert [tuple(beat) for beat in found] == [
-        pair for one in sums.tolist() for pair in ((one[0], one[1]), (one[2], found[1][1]))]
-    assert [beat[1] for beat in found[1::2]] == [0, 0]                   # a lane past the last output
+        pair for one in sums.tolist() for pair in ((one[0], one[1]), (one[2], found[1][1]))
+    ]
+    assert [beat[1] for beat in found[1::2]] == [0, 0]  # a lane past the last output
 
 
 def test_weights_memory():
@@ -166,21 +206,29 @@ def test_planned(shape, interval, seed):
     wanted = layers.beats_of(golden.run(network, x)["y"], lanes)
     found, _ = run(dut, layers.beats_of(x), len(wanted), seed=seed)
     used = min(7, plan["y"].format.folds * lanes)
-    assert np.array_equal(np.array(found).reshape(4, -1)[:, :used], np.array(wanted).reshape(4, -1)[:, :used])
+    assert np.array_equal(
+        np.array(found).reshape(4, -1)[:, :used], np.array(wanted).reshape(4, -1)[:, :used]
+    )
 
 
 @pytest.mark.parametrize(("words", "places"), [(3, 2), (2, 1)])
 def test_words_that_do_not_fit(words, places):
     code = DenseCode(int64(np.ones((2, 2, 2), int)), 1)
     with pytest.raises(ValueError, match=f"{words} words of {places} places needed"):
-        DenseRom(code=code, bias=int64([0, 0]), source=BeatFormat((0,) * places, (1,) * places, places, 1, words),
-                 format=BeatFormat((0,), (9,), 2, 1, 1, 2))
+        DenseRom(
+            code=code,
+            bias=int64([0, 0]),
+            source=BeatFormat((0,) * places, (1,) * places, places, 1, words),
+            format=BeatFormat((0,), (9,), 2, 1, 1, 2),
+        )
 
 
 def test_outputs_that_do_not_fit():
     code = DenseCode(int64(np.ones((2, 2, 2), int)), 1)
     with pytest.raises(ValueError, match="2 folds of 1 lanes needed, not 1 of 2"):
-        DenseRom(code=code, bias=int64([0, 0]), source=BeatFormat((0,) * 2, (1,) * 2, 2, 1, 2),
-                 format=BeatFormat((0, 0), (9, 9), 2, 1, 1))
-
-
+        DenseRom(
+            code=code,
+            bias=int64([0, 0]),
+            source=BeatFormat((0,) * 2, (1,) * 2, 2, 1, 2),
+            format=BeatFormat((0, 0), (9, 9), 2, 1, 1),
+        )

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from hwgen.network import Add, Concat, Conv2d, Input, MaxPool, Network, Requantise, int64
 from hwgen.stream.fifo_depth import common_fork, fifo_depths
 from hwgen.stream.plan import Options, make_plan
 from hwgen.stream.top import StreamTop
-
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.engine import simulate
 from tests.hwgen.stream.harness import StreamFault
@@ -21,11 +21,15 @@ AROUND = (1, 1, 1, 1)
 
 def conv(name, source, kernel=(3, 3), padding=AROUND, stride=(1, 1), channels=1):
     weight = np.random.default_rng(len(name)).integers(1, 4, (channels, channels, *kernel))
-    return Conv2d(name, source, int64(weight), int64([0] * channels), int64([0] * channels), stride, padding)
+    return Conv2d(
+        name, source, int64(weight), int64([0] * channels), int64([0] * channels), stride, padding
+    )
 
 
 def codes(name, source, channels=1):
-    return Requantise(name, source, int64([1] * channels), int64([0] * channels), int64([3] * channels), 0, 15, 0)
+    return Requantise(
+        name, source, int64([1] * channels), int64([0] * channels), int64([3] * channels), 0, 15, 0
+    )
 
 
 def image(height=4, width=5):
@@ -34,27 +38,71 @@ def image(height=4, width=5):
 
 NETWORKS = {
     "identity": (image(), conv("a", "x"), codes("b", "a"), Add("y", ("b", "x"), (0, 0))),
-    "two convolutions": (image(), conv("a", "x"), codes("b", "a"), conv("c", "b"), codes("d", "c"),
-                         Add("y", ("x", "d"), (0, 0))),
-    "5x5": (image(5, 4), conv("a", "x", (5, 5), (2, 2, 2, 2)), codes("b", "a"), Add("y", ("b", "x"), (0, 0))),
-    "three ways": (image(), conv("a", "x"), codes("b", "a"), MaxPool("p", "x", (2, 2), (1, 1), (1, 1, 0, 0)),
-                   Concat("y", ("p", "b", "x"))),
-    "behind another layer": (image(), codes("r", "x"), conv("a", "r"), codes("b", "a"), Add("y", ("r", "b"), (0, 0))),
-    "one row": (image(1, 8), conv("a", "x", (1, 3), (0, 1, 0, 1)), codes("b", "a"), Add("y", ("x", "b"), (0, 0))),
-    "whole image": (image(3, 3), conv("a", "x", (3, 3), (2, 2, 0, 0)), codes("b", "a"), conv("c", "b", (3, 3), (0, 0, 2, 2)),
-                    codes("d", "c"), Add("y", ("x", "d"), (0, 0))),
-    "stride 2": (image(5, 6), conv("a", "x", stride=(2, 2)), codes("b", "a"), conv("c", "b"), codes("d", "c"),
-                 MaxPool("p", "x", (1, 1), (2, 2)), Add("y", ("d", "p"), (0, 0))),
+    "two convolutions": (
+        image(),
+        conv("a", "x"),
+        codes("b", "a"),
+        conv("c", "b"),
+        codes("d", "c"),
+        Add("y", ("x", "d"), (0, 0)),
+    ),
+    "5x5": (
+        image(5, 4),
+        conv("a", "x", (5, 5), (2, 2, 2, 2)),
+        codes("b", "a"),
+        Add("y", ("b", "x"), (0, 0)),
+    ),
+    "three ways": (
+        image(),
+        conv("a", "x"),
+        codes("b", "a"),
+        MaxPool("p", "x", (2, 2), (1, 1), (1, 1, 0, 0)),
+        Concat("y", ("p", "b", "x")),
+    ),
+    "behind another layer": (
+        image(),
+        codes("r", "x"),
+        conv("a", "r"),
+        codes("b", "a"),
+        Add("y", ("r", "b"), (0, 0)),
+    ),
+    "one row": (
+        image(1, 8),
+        conv("a", "x", (1, 3), (0, 1, 0, 1)),
+        codes("b", "a"),
+        Add("y", ("x", "b"), (0, 0)),
+    ),
+    "whole image": (
+        image(3, 3),
+        conv("a", "x", (3, 3), (2, 2, 0, 0)),
+        codes("b", "a"),
+        conv("c", "b", (3, 3), (0, 0, 2, 2)),
+        codes("d", "c"),
+        Add("y", ("x", "d"), (0, 0)),
+    ),
+    "stride 2": (
+        image(5, 6),
+        conv("a", "x", stride=(2, 2)),
+        codes("b", "a"),
+        conv("c", "b"),
+        codes("d", "c"),
+        MaxPool("p", "x", (1, 1), (2, 2)),
+        Add("y", ("d", "p"), (0, 0)),
+    ),
 }
 
 
 def engine(network, less=None, slack=0):
-    """The engine with the fewest beats in each queue; ``less``: one fewer in the queue at this source."""
+    """The engine with the fewest beats in each queue; ``less``: one fewer in the queue at this
+    source."""
     plan = make_plan(network, Options(fifo_slack=slack))
     if less is not None:
         own = plan["y"]
         fifos = tuple(depth - (n == less) for n, depth in enumerate(own.fifos))
-        plan = replace(plan, layers=tuple(replace(one, fifos=fifos) if one is own else one for one in plan.layers))
+        plan = replace(
+            plan,
+            layers=tuple(replace(one, fifos=fifos) if one is own else one for one in plan.layers),
+        )
     return StreamTop(plan=plan, make_graph=layers.make_graph)
 
 
@@ -62,13 +110,26 @@ def engine(network, less=None, slack=0):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_fewest_beats_suffice(name, seed):
     network = Network(NETWORKS[name])
-    assert simulate(engine(network), network, layers.images(network.input, 3), seed=seed).wrong == []
+    assert (
+        simulate(engine(network), network, layers.images(network.input, 3), seed=seed).wrong == []
+    )
 
 
-@pytest.mark.parametrize("name", ["identity", "two convolutions", "5x5", "three ways", "behind another layer",
-                                  "one row", "whole image"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "identity",
+        "two convolutions",
+        "5x5",
+        "three ways",
+        "behind another layer",
+        "one row",
+        "whole image",
+    ],
+)
 def test_one_beat_less_stands_still(name):
-    """Where the way ahead leads straight from the fork to the join, nothing else can hold a beat."""
+    """Where the way ahead leads straight from the fork to the join, nothing else can hold a
+    beat."""
     network = Network(NETWORKS[name])
     source = network.by_name["y"].inputs.index("r" if "r" in network.by_name else "x")
     top = engine(network, less=source)
@@ -79,7 +140,8 @@ def test_one_beat_less_stands_still(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_never_held_up(name):
-    """As deep as planned, the engine keeps its interval, as long as one image takes in its slowest layer."""
+    """As deep as planned, the engine keeps its interval, as long as one image takes in its slowest
+    layer."""
     network = Network(NETWORKS[name])
     top = StreamTop(plan=make_plan(network), make_graph=layers.make_graph)
     done = simulate(top, network, layers.images(network.input, 5))
@@ -88,7 +150,9 @@ def test_never_held_up(name):
     # Padding is pushed in while pixels wait: one run of it serves both sides.
     height, width = network.input.height, network.input.width
     pads = [layer.padding for layer in network.layers if hasattr(layer, "padding")]
-    assert top.interval <= max((height + max(t, b)) * (width + max(l, r)) for t, l, b, r in pads)
+    assert top.interval <= max(
+        (height + max(pad[0], pad[2])) * (width + max(pad[1], pad[3])) for pad in pads
+    )
 
 
 def depths(name):
@@ -97,7 +161,8 @@ def depths(name):
 
 
 def test_depths_by_hand():
-    """A 3x3 window padded all round needs a row and one pixel more than the pixel under its middle."""
+    """A 3x3 window padded all round needs a row and one pixel more than the pixel under its
+    middle."""
     assert depths("identity") == (0, 5 + 1)
     assert depths("two convolutions") == (2 * (5 + 1), 0)
     assert depths("one row") == (1, 0)

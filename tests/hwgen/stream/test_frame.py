@@ -4,28 +4,33 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
-
 from tests.hwgen.stream.harness import SEEDS, Sink, Source, axis_in, axis_out, exchange, port, run
 
-FORMAT = BeatFormat((0, -7), (16, 8), 2, 2, 3)         # 5 bits hold 31, 5 signed ones -16..15
+FORMAT = BeatFormat((0, -7), (16, 8), 2, 2, 3)  # 5 bits hold 31, 5 signed ones -16..15
 
 
 def image(rng, format=FORMAT, pixels=None):
     """Random pixels in range."""
-    return [tuple(rng.randint(lo, hi) for lo, hi in zip(format.lo, format.hi, strict=True))
-            for _ in range(format.beats if pixels is None else pixels)]
+    return [
+        tuple(rng.randint(lo, hi) for lo, hi in zip(format.lo, format.hi, strict=True))
+        for _ in range(format.beats if pixels is None else pixels)
+    ]
 
 
 def beats_of(pixels, lasts, fill):
     """AXI4-Stream beats, the filling bits noise."""
-    return [(*pixel, *([random.getrandbits(fill)] if fill else []), int(n in lasts))
-            for n, pixel in enumerate(pixels)]
+    return [
+        (*pixel, *([random.getrandbits(fill)] if fill else []), int(n in lasts))
+        for n, pixel in enumerate(pixels)
+    ]
 
 
 def guarded(format, frames, seed, lasts=None):
-    """Send frames (lists of pixels), ``tlast`` on each one's last beat; return pixels out and frame_error."""
+    """Send frames (lists of pixels), ``tlast`` on each one's last beat; return pixels out and
+    frame_error."""
     dut = FrameGuard(format=format)
     fill = whole_bytes(format.bits) - format.bits
     beats = [beat for frame in frames for beat in beats_of(frame, {len(frame) - 1}, fill)]
@@ -49,7 +54,7 @@ def guarded(format, frames, seed, lasts=None):
 def expected(format, frames):
     """A frame that is short is filled with zeros, one that is long is cut."""
     blank = [(0,) * format.lanes] * format.beats
-    return [pixel for frame in frames for pixel in (frame + blank)[:format.beats]]
+    return [pixel for frame in frames for pixel in (frame + blank)[: format.beats]]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -60,23 +65,39 @@ def test_good_frames_pass(seed):
     assert sink.found == expected(FORMAT, frames)
     assert not any(errors)
     if seed is None:
-        assert source.taken == sink.offered == list(range(24))      # latency 0, one pixel a cycle
+        assert source.taken == sink.offered == list(range(24))  # latency 0, one pixel a cycle
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("lengths", [
-    (6, 1, 6), (6, 5, 6), (6, 7, 6), (1, 1, 1, 6), (6, 12, 6), (6, 13, 6), (25, 6), (3, 9, 6), (9, 3, 6), (7, 7, 6),
-    (5, 5, 6), (18, 6)], ids=str)
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (6, 1, 6),
+        (6, 5, 6),
+        (6, 7, 6),
+        (1, 1, 1, 6),
+        (6, 12, 6),
+        (6, 13, 6),
+        (25, 6),
+        (3, 9, 6),
+        (9, 3, 6),
+        (7, 7, 6),
+        (5, 5, 6),
+        (18, 6),
+    ],
+    ids=str,
+)
 def test_wrong_tlast(lengths, seed):
-    """Early, late, missing (two images in one frame), doubled (a frame of one beat): one image a frame."""
+    """Early, late, missing (two images in one frame), doubled (a frame of one beat): one image a
+    frame."""
     rng = random.Random(2)
     frames = [image(rng, pixels=length) for length in lengths]
     sink, _, errors = guarded(FORMAT, frames, seed)
     assert sink.found == expected(FORMAT, frames)
     first_bad = next(n for n, length in enumerate(lengths) if length != 6)
     # Sticky: high from the image after the wrong frame on, and never low again.
-    assert not any(errors[:6 * first_bad])
-    assert all(errors[6 * (first_bad + 1):])
+    assert not any(errors[: 6 * first_bad])
+    assert all(errors[6 * (first_bad + 1) :])
     assert errors[-1]
 
 
@@ -100,8 +121,10 @@ def test_reset_clears_the_error():
     assert found == good
 
 
-@pytest.mark.parametrize(("lo", "hi"), [(0, 16), (-7, 8), (-8, 7), (-8, 2), (0, 0), (-1, 0), (0, 1), (-132, 123),
-                                        (-3, 0), (0, 5)])
+@pytest.mark.parametrize(
+    ("lo", "hi"),
+    [(0, 16), (-7, 8), (-8, 7), (-8, 2), (0, 0), (-1, 0), (0, 1), (-132, 123), (-3, 0), (0, 5)],
+)
 def test_clipped_to_the_range(lo, hi):
     """Every word that the field can hold, in range or not."""
     width = max((-lo - 1).bit_length() if lo else 0, hi.bit_length()) + (lo < 0) or 1
@@ -114,8 +137,15 @@ def test_clipped_to_the_range(lo, hi):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("height", "width", "lo", "hi", "bits"), [
-    (2, 3, (-5, 0), (3, 200), 16), (1, 1, (0,), (9,), 8), (1, 4, (-128,), (127,), 8), (3, 1, (0, 0, -1), (1, 1, 0), 8)])
+@pytest.mark.parametrize(
+    ("height", "width", "lo", "hi", "bits"),
+    [
+        (2, 3, (-5, 0), (3, 200), 16),
+        (1, 1, (0,), (9,), 8),
+        (1, 4, (-128,), (127,), 8),
+        (3, 1, (0, 0, -1), (1, 1, 0), 8),
+    ],
+)
 def test_frame_out(height, width, lo, hi, bits, seed):
     format = BeatFormat(lo, hi, len(lo), height, width)
     rng = random.Random(5)
@@ -124,8 +154,9 @@ def test_frame_out(height, width, lo, hi, bits, seed):
     assert len(dut.tdata) == bits
     found, times = run(dut, beats, len(beats), seed=seed, o=axis_out(dut, format.shapes))
     fill = [0] * (bits > format.bits)
-    assert found == [(*beat, *fill, int(n % format.beats == format.beats - 1))
-                     for n, beat in enumerate(beats)]
+    assert found == [
+        (*beat, *fill, int(n % format.beats == format.beats - 1)) for n, beat in enumerate(beats)
+    ]
     if seed is None:
         assert times.taken == times.given == list(range(len(beats)))
 

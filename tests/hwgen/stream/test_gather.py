@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from hwgen.network import Flatten, Network, Requantise, int64
 from hwgen.sim import golden
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.build import build_layer
 from hwgen.stream.gather import Gather, Select
 from hwgen.stream.plan import make_plan
-
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import SEEDS, run
 
@@ -24,8 +24,8 @@ def test_gather(beats, count, seed):
     found, times = run(dut, values.tolist(), len(values) // count, seed=seed)
     assert found == [tuple(row) for row in values.reshape(-1, 2 * count).tolist()]
     if seed is None:
-        assert times.taken == list(range(4 * beats))                      # one beat a cycle in
-        assert times.offered == [time + dut.latency for time in times.taken[count - 1::count]]
+        assert times.taken == list(range(4 * beats))  # one beat a cycle in
+        assert times.offered == [time + dut.latency for time in times.taken[count - 1 :: count]]
 
 
 def test_gather_starts_anew_after_a_reset():
@@ -54,8 +54,11 @@ def test_select(seed):
 
 def test_select_of_wrong_lanes():
     with pytest.raises(ValueError, match="One pick for each of 2 lanes needed, not 3"):
-        Select(layout=BeatFormat((0,), (1,), 1, 1, 1).layout, picks=[0, 0, 0],
-               format=BeatFormat((0, 0), (1, 1), 2, 1, 1))
+        Select(
+            layout=BeatFormat((0,), (1,), 1, 1, 1).layout,
+            picks=[0, 0, 0],
+            format=BeatFormat((0, 0), (1, 1), 2, 1, 1),
+        )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,5 +72,7 @@ def test_flatten(shape, seed):
     plan = make_plan(network)
     assert plan["y"].form == "gather"
     x = layers.images(source, 5)
-    found, _ = run(build_layer(plan["y"], plan, layers.make_graph), layers.beats_of(x), 5, seed=seed)
+    found, _ = run(
+        build_layer(plan["y"], plan, layers.make_graph), layers.beats_of(x), 5, seed=seed
+    )
     assert found == layers.beats_of(golden.run(network, x)["y"])

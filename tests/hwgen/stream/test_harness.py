@@ -56,21 +56,33 @@ def test_good_stage(seed):
     found, times = run(Stage(), BEATS, len(BEATS), seed=seed)
     assert found == BEATS
     assert {b - a for a, b in zip(times.taken, times.offered, strict=True)} == (
-        {1} if seed is None else {b - a for a, b in zip(times.taken, times.offered, strict=True)})
+        {1} if seed is None else {b - a for a, b in zip(times.taken, times.offered, strict=True)}
+    )
     if seed is None:
         assert times.taken == list(range(len(BEATS)))
     else:
         assert times.taken[-1] > 1.3 * len(BEATS)
 
 
-@pytest.mark.parametrize("fault", [
-    "drops under stall", "payload changes", "payload is not held", "valid goes away", "valid waits for ready",
-    "valid waits for a cycle of ready", "takes what is not valid", "stands still"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "drops under stall",
+        "payload changes",
+        "payload is not held",
+        "valid goes away",
+        "valid waits for ready",
+        "valid waits for a cycle of ready",
+        "takes what is not valid",
+        "stands still",
+    ],
+)
 def test_fault_is_found(fault):
-    with pytest.raises(StreamFault):
+    try:
         found, _ = run(Stage(fault), BEATS, len(BEATS), seed=0)
-        if found != BEATS:
-            raise StreamFault("other beats")
+    except StreamFault:
+        return
+    assert found != BEATS
 
 
 def test_dropped_word_passes_flat_out():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from amaranth import signed
 from amaranth.sim import Simulator
+
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.join import Fifo, Join, Sum
-
 from tests.hwgen.stream.harness import SEEDS, Sink, Source, exchange, port, run
 
 BEATS = [(n,) for n in range(-30, 30)]
@@ -23,7 +23,7 @@ def test_fifo(depth, seed):
     assert found == BEATS
     if seed is None:
         assert times.offered[0] - times.taken[0] == dut.latency
-        if depth > 1:                                            # one beat a cycle
+        if depth > 1:  # one beat a cycle
             assert times.taken == list(range(len(BEATS)))
 
 
@@ -56,14 +56,21 @@ def whole(lo, hi, height=2, width=3):
 
 def pixels(format, seed, images=4):
     rng = random.Random(seed)
-    return [tuple(rng.randint(lo, hi) for lo, hi in zip(format.lo, format.hi, strict=True))
-            for _ in range(format.beats * images)]
+    return [
+        tuple(rng.randint(lo, hi) for lo, hi in zip(format.lo, format.hi, strict=True))
+        for _ in range(format.beats * images)
+    ]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("formats", [
-    [whole((0,), (7,)), whole((-4, 0), (3, 1))],
-    [whole((-1,), (0,)), whole((-32768, 0), (32767, 65535)), whole((0, 0, 0), (1, 2, 0))]], ids=len)
+@pytest.mark.parametrize(
+    "formats",
+    [
+        [whole((0,), (7,)), whole((-4, 0), (3, 1))],
+        [whole((-1,), (0,)), whole((-32768, 0), (32767, 65535)), whole((0, 0, 0), (1, 2, 0))],
+    ],
+    ids=len,
+)
 def test_join(formats, seed):
     """Beats come together in pairs, each source with gaps of its own."""
     dut = Join(formats=formats)
@@ -71,36 +78,49 @@ def test_join(formats, seed):
     sources = [Source(port(getattr(dut, f"i{n}")), each) for n, each in enumerate(beats)]
     sink = Sink(port(dut.o), len(beats[0]))
     exchange(dut, sources, [sink], seed=seed)
-    assert sink.found == [tuple(value for beat in together for value in beat)
-                          for together in zip(*beats, strict=True)]
+    assert sink.found == [
+        tuple(value for beat in together for value in beat) for together in zip(*beats, strict=True)
+    ]
     if seed is None:
         assert sources[0].taken == sink.offered == list(range(len(beats[0])))
 
 
 @pytest.mark.parametrize("other", [whole((0,), (1,), 3, 2), BeatFormat((0,), (1,), 2, 2, 3, 2)])
 def test_join_of_unlike_streams(other):
-    with pytest.raises(ValueError, match=f"Whole pixels of 2x3 images needed, not {other.folds} folds of "
-                                         f"{other.height}x{other.width}"):
+    with pytest.raises(
+        ValueError,
+        match=f"Whole pixels of 2x3 images needed, not {other.folds} folds of "
+        f"{other.height}x{other.width}",
+    ):
         Join(formats=[whole((0,), (1,)), other])
 
 
 def summed(formats, shifts, beats, seed):
-    """Send beats (all tensors' lanes one after the other) through a Sum of the range that these bounds give."""
+    """Send beats (all tensors' lanes one after the other) through a Sum of the range that these
+    bounds give."""
     lanes = formats[0].lanes
-    lo = tuple(sum(f.lo[n] << s for f, s in zip(formats, shifts, strict=True)) for n in range(lanes))
-    hi = tuple(sum(f.hi[n] << s for f, s in zip(formats, shifts, strict=True)) for n in range(lanes))
+    lo = tuple(
+        sum(f.lo[n] << s for f, s in zip(formats, shifts, strict=True)) for n in range(lanes)
+    )
+    hi = tuple(
+        sum(f.hi[n] << s for f, s in zip(formats, shifts, strict=True)) for n in range(lanes)
+    )
     source = whole(sum((f.lo for f in formats), ()), sum((f.hi for f in formats), ()))
     dut = Sum(source=source, shifts=shifts, format=whole(lo, hi))
     return dut, *run(dut, beats, len(beats), seed=seed)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("ranges", "shifts"), [
-    ([((0,), (3,)), ((-4,), (3,))], (0, 0)),
-    ([((0, -2), (3, 1)), ((-1, -2), (0, 1))], (2, 0)),
-    ([((-4,), (3,)), ((-4,), (3,)), ((0,), (7,))], (0, 1, 3)),
-    ([((-32768,), (32767,)), ((0,), (65535,)), ((-1,), (0,)), ((0,), (1,))], (0, 3, 15, 31)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("ranges", "shifts"),
+    [
+        ([((0,), (3,)), ((-4,), (3,))], (0, 0)),
+        ([((0, -2), (3, 1)), ((-1, -2), (0, 1))], (2, 0)),
+        ([((-4,), (3,)), ((-4,), (3,)), ((0,), (7,))], (0, 1, 3)),
+        ([((-32768,), (32767,)), ((0,), (65535,)), ((-1,), (0,)), ((0,), (1,))], (0, 3, 15, 31)),
+    ],
+    ids=str,
+)
 def test_sum(ranges, shifts, seed):
     formats = [whole(lo, hi) for lo, hi in ranges]
     parts = [pixels(format, n) for n, format in enumerate(formats)]

@@ -6,10 +6,10 @@ import random
 
 import numpy as np
 import pytest
+
 from hwgen.network import MaxPool
 from hwgen.stream.beat import BeatFormat, packed
 from hwgen.stream.largest import ArgMax, WindowMax
-
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import SEEDS, run
 
@@ -38,14 +38,22 @@ def test_window_max(taps, latency, seed):
 def test_window_max_of_all(lo, hi):
     """Every window of four 2-bit codes."""
     beats = list(itertools.product(range(lo, hi + 1), repeat=4))
-    assert run(maximum(4, (lo,), (hi,), len(beats)), beats, len(beats))[0] == [(max(beat),) for beat in beats]
+    assert run(maximum(4, (lo,), (hi,), len(beats)), beats, len(beats))[0] == [
+        (max(beat),) for beat in beats
+    ]
 
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
-@pytest.mark.parametrize(("kernel", "stride", "padding", "shape", "lo", "hi"), [
-    ((2, 2), (2, 2), (0, 0, 0, 0), (2, 5, 4), 0, 255), ((3, 3), (2, 2), (1, 1, 1, 1), (2, 4, 5), -9, -0),
-    ((3, 2), (1, 1), (2, 1, 0, 0), (1, 3, 4), -8, 7), ((1, 1), (1, 1), (0, 0, 0, 0), (1, 2, 3), -8, 7),
-    ((2, 1), (1, 1), (1, 0, 1, 0), (3, 4, 1), -8, 7)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "shape", "lo", "hi"),
+    [
+        ((2, 2), (2, 2), (0, 0, 0, 0), (2, 5, 4), 0, 255),
+        ((3, 3), (2, 2), (1, 1, 1, 1), (2, 4, 5), -9, -0),
+        ((3, 2), (1, 1), (2, 1, 0, 0), (1, 3, 4), -8, 7),
+        ((1, 1), (1, 1), (0, 0, 0, 0), (1, 2, 3), -8, 7),
+        ((2, 1), (1, 1), (1, 0, 1, 0), (3, 4, 1), -8, 7),
+    ],
+)
 def test_max_pool(kernel, stride, padding, shape, lo, hi, seed):
     """Padding never wins, at the very first image either."""
     layer = MaxPool("y", "x", kernel, stride, padding)
@@ -81,8 +89,12 @@ def test_arg_max_of_unlike_scores(count, seed):
     chance = random.Random(count)
     lo = tuple(chance.choice([0, -1, -40, -(1 << 19)]) for _ in range(count))
     hi = tuple(chance.choice([1, 40, 1 << 19]) for _ in range(count))
-    beats = [tuple(chance.choice([0, 1, a, b, chance.randint(a, b)]) for a, b in zip(lo, hi, strict=True))
-             for _ in range(60)]
+    beats = [
+        tuple(
+            chance.choice([0, 1, a, b, chance.randint(a, b)]) for a, b in zip(lo, hi, strict=True)
+        )
+        for _ in range(60)
+    ]
     beats[:3] = [lo, hi, (0,) * count]
     dut = ArgMax(source=scores(lo, hi, 60))
     assert run(dut, beats, 60, seed=seed)[0] == expected(beats)

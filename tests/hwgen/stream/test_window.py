@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.window import Axis, Window
-
 from tests.hwgen.stream.harness import SEEDS, run
 
 
 @dataclass
 class Case:
-    """Image size, kernel, stride, dilation as (rows, columns); padding as (top, left, bottom, right)."""
+    """Image size, kernel, stride, dilation as (rows, columns); padding as (top, left, bottom,
+    right)."""
 
     size: tuple[int, int]
     kernel: tuple[int, int]
@@ -97,7 +98,9 @@ CASES = {
     "whole image": Case((3, 4), (3, 4)),
     "two columns": Case((4, 2), (2, 2), padding=(0, 1, 0, 0)),
     "fill": Case((4, 5), (3, 3), padding=AROUND, lo=(-8, 0), hi=(7, 3), fill=(-8, 0)),
-    "fill below the pixels": Case((3, 3), (2, 3), padding=(1, 2, 0, 1), lo=(0,), hi=(7,), fill=(-2,)),
+    "fill below the pixels": Case(
+        (3, 3), (2, 3), padding=(1, 2, 0, 1), lo=(0,), hi=(7,), fill=(-2,)
+    ),
     "fill, left only": Case((3, 3), (3, 3), padding=(0, 2, 0, 0), lo=(-2,), hi=(1,), fill=(-2,)),
     "fill, right only": Case((3, 3), (2, 2), padding=(0, 0, 0, 1), lo=(-2,), hi=(1,), fill=(-2,)),
     "fill, stride 2": Case((3, 4), (3, 3), (2, 2), AROUND, lo=(-2, 0), hi=(1, 1), fill=(-2, 0)),
@@ -120,7 +123,8 @@ def test_windows(name, seed):
 
 @pytest.mark.parametrize("name", CASES)
 def test_pace(name):
-    """Back to back: one interval an image, at most a run of padding each way; latency where nothing waits."""
+    """Back to back: one interval an image, at most a run of padding each way; latency where nothing
+    waits."""
     case = CASES[name]
     pixels = case.images(4)
     dut = case.build()
@@ -133,9 +137,13 @@ def test_pace(name):
     if not any(case.padding):
         assert dut.interval == case.size[0] * case.size[1]
         taken = iter(times.taken)
-        first = next(t for n, t in enumerate(taken)
-                     if n == case.dilation[0] * (case.kernel[0] - 1) * case.size[1]
-                     + case.dilation[1] * (case.kernel[1] - 1))
+        first = next(
+            t
+            for n, t in enumerate(taken)
+            if n
+            == case.dilation[0] * (case.kernel[0] - 1) * case.size[1]
+            + case.dilation[1] * (case.kernel[1] - 1)
+        )
         assert times.offered[0] - first == dut.latency
 
 
@@ -149,11 +157,24 @@ def test_no_pixel_of_the_next_image(name):
 
 
 @pytest.mark.parametrize("cut", [5, 14, 19])
-@pytest.mark.parametrize("name", ["3x3", "3x3 padded", "top only", "left only", "bottom only", "right only",
-                                  "fill", "one column", "3x3 stride 2, padded",
-                                  "dilation 2, padded, stride 2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "3x3",
+        "3x3 padded",
+        "top only",
+        "left only",
+        "bottom only",
+        "right only",
+        "fill",
+        "one column",
+        "3x3 stride 2, padded",
+        "dilation 2, padded, stride 2",
+    ],
+)
 def test_reset_in_the_middle(name, cut):
-    """After a reset anywhere in an image the next image is right: nothing of the old one is seen."""
+    """After a reset anywhere in an image the next image is right: nothing of the old one is
+    seen."""
     case = CASES[name]
     old, new = case.images(1, seed=3), case.images(2, seed=4)
     wanted = case.windows(new)
@@ -171,7 +192,11 @@ def test_every_small_image_of_one_bit():
 
 def test_folds():
     with pytest.raises(ValueError, match="A window needs whole pixels, not 2 folds"):
-        Window(format=BeatFormat((0,), (1,), 2, 3, 3, 2), rows=Axis(3, 0, 0, 2), columns=Axis(3, 0, 0, 2))
+        Window(
+            format=BeatFormat((0,), (1,), 2, 3, 3, 2),
+            rows=Axis(3, 0, 0, 2),
+            columns=Axis(3, 0, 0, 2),
+        )
 
 
 def test_too_much_padding():
