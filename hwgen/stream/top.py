@@ -108,7 +108,8 @@ class StreamTop(wiring.Component):
         )
         for one in plan.layers:
             if one.layer.name in ("clk", "rst", *self.signature.members):
-                raise one.layer.error("name", "a name that no port of the engine has", one.layer.name)
+                name = one.layer.name
+                raise one.layer.error("name", "a name that no port of the engine has", name)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
