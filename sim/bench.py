@@ -1,16 +1,16 @@
-"""The cocotb test bench that watches every layer: runs inside the simulator, one Python step a
-cycle.
+"""The cocotb test bench that watches every layer: inside the simulator, one Python step a cycle.
 
 The job file (JSON) says what to do: {clock, reset, out, seed, stalls, patience, grace, nets:
-[{input, output, frame_error, words, images, interval, taps}]}, several networks in one top being
-run side by side. What was seen goes to files beside it, to be compared outside: ``out`` (JSON), and
-the beats of each stream as lines of bits.
+[{input, output, frame_error, words, frames, taps}]}, several networks in one top being run side by side;
+``frames`` holds the beats of each frame, one an image. What was seen goes to files beside it, to be
+compared outside: ``out`` (JSON), and the beats of each stream as lines of bits.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Net:
             ),
             words=(folder / job["words"]).read_bytes(),
             size=source["bytes"],
-            beats=source["beats"],
+            ends=frozenset(end - 1 for end in accumulate(job["frames"])),
             pace=pace("gaps"),
         )
         ready = getattr(dut, f"{sink['prefix']}_tready")
@@ -62,7 +62,7 @@ class Net:
             )
             for tap in job["taps"]
         ]
-        self.wanted = job["images"] * sink["beats"]
+        self.wanted = len(job["frames"]) * sink["beats"]
         self.sink = Sink(
             self.output.valid, ready, pace=pace("stalls"), shy_from=self.wanted - sink["beats"]
         )
@@ -135,7 +135,7 @@ async def every_layer(dut: Any) -> None:
     await _reset(dut, clock, reset)
     step = Timer(1, "step")
     cycle, left = 0, job["grace"]
-    images, told = sum(net["images"] for net in job["nets"]), -1
+    images, told = sum(len(net["frames"]) for net in job["nets"]), -1
     while left and cycle - max(net.moved for net in nets) < job["patience"]:
         for net in nets:
             net.drive()

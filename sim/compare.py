@@ -93,6 +93,7 @@ def compare(
     images: int,
     first_image: int = 0,
     flat_out: bool = True,
+    broken_frames: bool = False,
 ) -> Comparison:
     """Compare one run with the golden model.
 
@@ -106,6 +107,8 @@ def compare(
     flat_out : bool
         There were no gaps and no stalls, so interval and latency must be those that ports.json
         states.
+    broken_frames : bool
+        A frame was too short or too long, so frame_error must be set; it must not be otherwise.
 
     Returns: the tally. Beats that are missing or too many count as mismatches.
     """
@@ -124,7 +127,7 @@ def compare(
             else:
                 _tap(result, tap, name, part, recorded.taps[tap.layer], first_image)
     _output(result, design, part, recorded, images, first_image)
-    _rules(result, design, recorded, images)
+    _rules(result, design, recorded, images, broken_frames)
     if flat_out:
         _timing(result, design, recorded)
     return result
@@ -274,11 +277,16 @@ def _count(result: Comparison, name: str, where: str, came: int, wanted: int, la
             result.layers[name].mismatches += lanes * max(came - wanted, 0)
 
 
-def _rules(result: Comparison, design: Design, recorded: Recorded, images: int) -> None:
+def _rules(
+    result: Comparison, design: Design, recorded: Recorded, images: int, broken_frames: bool
+) -> None:
     port = design.ports.output
     result.problems += recorded.breaches
-    if recorded.frame_error:
-        result.problems.append("frame_error is set, all frames being whole")
+    if recorded.frame_error != broken_frames:
+        result.problems.append(
+            "frame_error is not set, a frame being broken" if broken_frames
+            else "frame_error is set, all frames being whole"
+        )
     if recorded.stuck:
         result.problems.append(
             f"It stands still after {recorded.taken} of {images * design.ports.input.beats} "

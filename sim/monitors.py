@@ -10,6 +10,7 @@ significant first.
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from typing import Any, Protocol
 
 
@@ -48,7 +49,7 @@ class Pace:
 
 
 class Driver:
-    """Offers the beats of whole images on an AXI4-Stream input; a beat offered stays until it is
+    """Offers the beats of images on an AXI4-Stream input; a beat offered stays until it is
     taken.
 
     Parameters
@@ -56,8 +57,8 @@ class Driver:
     valid, ready, data, last : Signal
     words : bytes
         Beats one after the other, ``size`` bytes each, least significant first.
-    beats : int
-        Beats of an image; ``last`` goes with the last one of each.
+    ends : container of int
+        Numbers of the beats that ``last`` goes with.
     pace : Pace
         When to offer the next beat.
     """
@@ -71,11 +72,11 @@ class Driver:
         *,
         words: bytes,
         size: int,
-        beats: int,
+        ends: Container[int],
         pace: Pace,
     ) -> None:
         self.valid, self.ready, self.data, self.last = valid, ready, data, last
-        self.words, self.size, self.beats, self.pace = words, size, beats, pace
+        self.words, self.size, self.ends, self.pace = words, size, ends, pace
         self.count = len(words) // size
         self.taken = 0
         self.first_cycle = -1
@@ -90,7 +91,7 @@ class Driver:
         if self.taken < self.count and self.pace.go():
             place = self.taken * self.size
             self.data.value = int.from_bytes(self.words[place : place + self.size], "little")
-            end = self.taken % self.beats == self.beats - 1
+            end = self.taken in self.ends
             if end != self.end:
                 self.last.value, self.end = int(end), end
             if not self.high:

@@ -33,6 +33,7 @@ def every_layer(
     stalls: bool = False,
     seed: int = 0,
     wave: Path | None = None,
+    frames: Sequence[Sequence[int]] | None = None,
     progress: Progress = silent,
 ) -> list[Recorded]:
     """Send images through the networks of one top, side by side, and record every beat of every
@@ -52,6 +53,9 @@ def every_layer(
         Random gaps at the inputs and stalls at the outputs.
     wave : Path, optional
         VCD file to write.
+    frames : sequence, for each network, of int, for each image; optional
+        Beats of the image's frame: it is cut, or goes on with itself, to that length. By default
+        every image is one whole frame.
 
     Raises: HwgenError if the simulator is missing or fails.
     """
@@ -61,7 +65,7 @@ def every_layer(
     with tempfile.TemporaryDirectory(prefix="run-", dir=cache) as place:
         folder = Path(place)
         nets = [
-            _net(n, design, batch, folder)
+            _net(n, design, batch, folder, frames[n] if frames else None)
             for n, (design, batch) in enumerate(zip(designs, images, strict=True))
         ]
         first = designs[0].ports
@@ -128,20 +132,23 @@ def watched(ports: Ports) -> list[Tap]:
     return [tap for tap in ports.taps if not tap.alias]
 
 
-def _net(number: int, design: Design, images: Int64Array, folder: Path) -> dict[str, object]:
+def _net(
+    number: int, design: Design, images: Int64Array, folder: Path, frames: Sequence[int] | None
+) -> dict[str, object]:
     ports = design.ports
+    lengths = [ports.input.beats] * len(images) if frames is None else list(frames)
     words = f"words_{number}.bin"
-    (folder / words).write_bytes(pack(images, ports.input))
+    with open(folder / words, "wb") as file:
+        for n, length in enumerate(lengths):
+            image = pack(images[n : n + 1], ports.input)
+            repeats = -(-length // ports.input.beats)
+            file.write((image * repeats)[: length * ports.input.bytes])
     return {
-        "input": {
-            "prefix": ports.input.prefix,
-            "bytes": ports.input.bytes,
-            "beats": ports.input.beats,
-        },
+        "input": {"prefix": ports.input.prefix, "bytes": ports.input.bytes},
         "output": {"prefix": ports.output.prefix, "beats": ports.output.beats},
         "frame_error": ports.frame_error,
         "words": words,
-        "images": len(images),
+        "frames": lengths,
         "taps": [
             {
                 "layer": tap.layer,

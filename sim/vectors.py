@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array
-from hwgen.network import Network
+from hwgen.network import Conv2d, Dense, Flatten, Network
 from hwgen.sim.ports import Field, Port
 
 Bits = npt.NDArray[np.uint8]  # (beats, bits), 0 or 1, least significant first
 
 
 def random_images(network: Network, count: int, seed: int) -> Int64Array:
-    """Return images for a network: first the extreme ones, then seeded random codes of its whole
-    range.
+    """Return images for a network: first the extreme ones, then seeded random codes.
 
     The extreme ones: all codes the largest, all the smallest, a checkerboard of both and its
-    reverse.
+    reverse; then, up to half of the images, those that drive the first sums to the ends of their
+    ranges. The random codes are of the input's whole range.
     Returns: (count, C, H, W) int64.
     """
     layer = network.input
@@ -33,15 +33,50 @@ def random_images(network: Network, count: int, seed: int) -> Int64Array:
     rng = np.random.default_rng(seed)
     images = rng.integers(layer.lo, layer.hi, (count, *shape), endpoint=True, dtype=np.int64)
     board = np.indices(shape).sum(axis=0) % 2
-    extremes = [
-        np.full(shape, layer.hi),
-        np.full(shape, layer.lo),
-        np.where(board, layer.lo, layer.hi),
-        np.where(board, layer.hi, layer.lo),
-    ]
-    for n, image in enumerate(extremes[:count]):
-        images[n] = image
+    images[:1], images[1:2] = layer.hi, layer.lo
+    images[2:3] = np.where(board, layer.lo, layer.hi)
+    images[3:4] = np.where(board, layer.hi, layer.lo)
+    worst = _first_kernels(network)
+    for n, (rows, columns, weight) in enumerate(worst[: max(count // 2 - 4, 0)]):
+        part = images[4 + n][:, rows, columns]
+        part[:] = np.where(weight > 0, layer.hi, np.where(weight < 0, layer.lo, part))
     return images
+
+
+def _first_kernels(network: Network) -> list[tuple[slice, slice, Int64Array]]:
+    """Places in the image and weights for them, each kernel of the first sums and its negation.
+
+    That is of the convolutions that read the input, or the matrices that read all of it.
+    """
+    layer, kernels = network.input, []
+    shape = (layer.channels, layer.height, layer.width)
+    for reader in network.layers:
+        source = network.by_name.get(getattr(reader, "source", ""))
+        flat = isinstance(source, Flatten) and source.source == layer.name
+        if isinstance(reader, Dense) and flat:
+            everywhere = slice(None), slice(None)
+            kernels += [(*everywhere, weight.reshape(shape)) for weight in reader.weight]
+        if isinstance(reader, Conv2d) and source is layer:
+            rows, columns = (
+                _window(side, k, reader.stride[n], reader.dilation[n], reader.padding[n])
+                for n, (side, k) in enumerate(zip(shape[1:], reader.weight.shape[2:], strict=True))
+            )
+            if rows is None or columns is None:
+                continue
+            each, co = reader.weight.shape[1], len(reader.weight)
+            for o, weight in enumerate(reader.weight):
+                whole = np.zeros((layer.channels, *weight.shape[1:]), np.int64)
+                start = o // (co // reader.groups) * each
+                whole[start : start + each] = weight
+                kernels.append((rows, columns, whole))
+    return [(rows, columns, sign * weight) for rows, columns, weight in kernels for sign in (1, -1)]
+
+
+def _window(side: int, k: int, stride: int, dilation: int, before: int) -> slice | None:
+    """The first window that lies in the image as a whole, or None."""
+    start = -before % stride
+    end = start + dilation * (k - 1) + 1
+    return slice(start, end, dilation) if end <= side else None
 
 
 def check_images(

@@ -21,8 +21,9 @@ class Wire:
 def driver(words: bytes, *, beats: int, seed: int | None = None) -> tuple[Driver, dict[str, Wire]]:
     """A driver of one-byte beats and its wires."""
     wires = {name: Wire() for name in ("valid", "ready", "data", "last")}
+    ends = range(beats - 1, len(words), beats)
     pace = Pace(None if seed is None else random.Random(seed))
-    return Driver(*wires.values(), words=words, size=1, beats=beats, pace=pace), wires
+    return Driver(*wires.values(), words=words, size=1, ends=ends, pace=pace), wires
 
 
 def test_driver_flat_out() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.network import Input, Network, Requantise
+from hwgen.network import Conv2d, Dense, Flatten, Input, Network, Requantise
+from hwgen.ranges import value_ranges
+from hwgen.sim import golden
 from hwgen.sim.ports import Field, Port
 from hwgen.sim.vectors import (
     check_images,
@@ -101,6 +103,33 @@ def test_random_images_start_with_extremes() -> None:
     assert len(set(images[4:].flat)) == 8
     assert np.array_equal(images, random_images(network(), 6, seed=1))
     assert not np.array_equal(images[4:], random_images(network(), 6, seed=2)[4:])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_first_sums_reach_their_ends(groups: int, stride: int, dilation: int) -> None:
+    rng = np.random.default_rng(groups)
+    zeros = np.zeros(4, int)
+    one = Network((
+        Input("image", 2, 7, 8, -4, 3, 0),
+        Conv2d("conv1", "image", rng.integers(-3, 4, (4, 2 // groups, 3, 2)), zeros + 5, zeros,
+               (stride, 1), (1, 1, 0, 1), (1, dilation), groups),
+    ))
+    sums = golden.run(one, random_images(one, 24, seed=0))["conv1"]
+    ends = value_ranges(one)["conv1"]
+    assert sums.min(axis=(0, 2, 3)).tolist() == ends.lo.tolist()
+    assert sums.max(axis=(0, 2, 3)).tolist() == ends.hi.tolist()
+
+
+def test_first_matrix_reaches_its_ends() -> None:
+    weight = np.random.default_rng(0).integers(-3, 4, (3, 12))
+    one = Network((Input("image", 2, 2, 3, -4, 3, 0), Flatten("flat", "image"),
+                   Dense("dense1", "flat", weight, np.zeros(3, int), np.zeros(3, int))))
+    sums = golden.run(one, random_images(one, 24, seed=0))["dense1"]
+    ends = value_ranges(one)["dense1"]
+    assert sums.min(axis=(0, 2, 3)).tolist() == ends.lo.tolist()
+    assert sums.max(axis=(0, 2, 3)).tolist() == ends.hi.tolist()
 
 
 @pytest.mark.parametrize(
