@@ -29,7 +29,9 @@ from hwgen.verilog import add
 
 
 class Weights(wiring.Component):
-    """The memory of encoded weights. Latency: 2 cycles from ``address`` to ``codes``, both under ``enable``."""
+    """The memory of encoded weights. Latency: 2 cycles from ``address`` to ``codes``, both under
+    ``enable``.
+    """
 
     latency = 2
 
@@ -37,7 +39,9 @@ class Weights(wiring.Component):
         self.code = code
         self.depth = code.slots * code.steps
         self.bits = code.lanes * code.terms * code.code_bits
-        super().__init__({"address": In(range(max(self.depth, 2))), "enable": In(1), "codes": Out(self.bits)})
+        super().__init__(
+            {"address": In(range(max(self.depth, 2))), "enable": In(1), "codes": Out(self.bits)}
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -75,8 +79,16 @@ class Lane(wiring.Component):
 
     def __init__(self, *, code: DenseCode, place: Shape, total: Shape) -> None:
         self.code, self.place, self.shape = code, place, total
-        super().__init__({"x": In(code.terms * place.width), "codes": In(code.terms * code.code_bits),
-                          "start": In(1), "bias": In(total), "enable": In(1), "total": Out(total)})
+        super().__init__(
+            {
+                "x": In(code.terms * place.width),
+                "codes": In(code.terms * code.code_bits),
+                "start": In(1),
+                "bias": In(total),
+                "enable": In(1),
+                "total": Out(total),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -86,7 +98,9 @@ class Lane(wiring.Component):
             term, carry = self._term(m, n)
             # -p is ~p + 1; that 1 goes in as the adder's carry, one place below the sum.
             longer = Signal(signed(max(self.shape.width, len(term)) + 2), name=f"sum_{n}")
-            m.d.comb += longer.eq(Cat(Const(1, 1), total).as_signed() + Cat(carry, term).as_signed())
+            m.d.comb += longer.eq(
+                Cat(Const(1, 1), total).as_signed() + Cat(carry, term).as_signed()
+            )
             total = longer[1:].as_signed()
         with m.If(self.enable):
             m.d.sync += self.total.eq(total)
@@ -95,10 +109,10 @@ class Lane(wiring.Component):
     def _term(self, m: Module, n: int) -> tuple[Signal, Signal]:
         """Return registers for p or ~p, p = x << shift or 0, and whether 1 must be added."""
         code, width = self.code, self.place.width
-        x = self.x[n * width:(n + 1) * width]
+        x = self.x[n * width : (n + 1) * width]
         x = x.as_signed() if self.place.signed else x
-        bits = self.codes[n * code.code_bits:(n + 1) * code.code_bits]
-        magnitude = bits[:code.magnitude_bits]
+        bits = self.codes[n * code.code_bits : (n + 1) * code.code_bits]
+        magnitude = bits[: code.magnitude_bits]
         shape = signed(width + code.base + code.exponents - 1 + (not self.place.signed))
         product = Signal(shape, name=f"product_{n}")
         # The magnitude is the shift + 1: shift by it and drop the lowest bit.
@@ -127,34 +141,60 @@ class DenseRom(wiring.Component):
     format : BeatFormat
         Of the sums: ``code.lanes`` lanes, ``code.slots`` folds.
 
-    Interval: ``interval`` cycles an image (slots * steps, or its words), if the output is taken in time.
-    Latency: ``latency`` = steps + 5 cycles from an image's last word to its first sums.
+    Interval: ``interval`` cycles an image (slots * steps, or its words), if the output is taken in
+    time. Latency: ``latency`` = steps + 5 cycles from an image's last word to its first sums.
     Resources: two images' words of buffer memory, the weights' memory, ``lanes`` accumulators.
     """
 
-    def __init__(self, *, code: DenseCode, bias: Int64Array, source: BeatFormat, format: BeatFormat) -> None:
+    def __init__(
+        self, *, code: DenseCode, bias: Int64Array, source: BeatFormat, format: BeatFormat
+    ) -> None:
         if (code.words, code.weight.shape[2]) != (source.beats, source.lanes):
-            raise ValueError(f"{source.beats} words of {source.lanes} places needed, not {code.weight.shape[1:]}")
+            raise ValueError(
+                f"{source.beats} words of {source.lanes} places needed, not {code.weight.shape[1:]}"
+            )
         if (format.lanes, format.folds) != (code.lanes, code.slots):
-            raise ValueError(f"{code.slots} folds of {code.lanes} lanes needed, not {format.folds} of "
-                             f"{format.lanes}")
+            raise ValueError(
+                f"{code.slots} folds of {code.lanes} lanes needed, not {format.folds} of "
+                f"{format.lanes}"
+            )
         self.code, self.bias, self.source, self.format = code, bias, source, format
         self.latency = code.steps + 5
         self.interval = max(code.interval, source.beats)
         self.place = shape_of(min(source.lo), max(source.hi))
         lo, hi = code.bounds(np.array(source.lo), np.array(source.hi), bias)
-        self.totals = [signed(max(width_of(min(int(lo[n::code.lanes].min()), -1),
-                                           int(hi[n::code.lanes].max()))[0], 2)) for n in range(code.lanes)]
+        self.totals = [
+            signed(
+                max(
+                    width_of(
+                        min(int(lo[n :: code.lanes].min()), -1), int(hi[n :: code.lanes].max())
+                    )[0],
+                    2,
+                )
+            )
+            for n in range(code.lanes)
+        ]
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         code = self.code
         enable = Signal(name="enable")
-        marks = data.StructLayout({"valid": 1, "start": 1, "end": 1, "last": 1, "slot": range(code.slots),
-                                   "group": range(code.groups)})
+        marks = data.StructLayout(
+            {
+                "valid": 1,
+                "start": 1,
+                "end": 1,
+                "last": 1,
+                "slot": range(code.slots),
+                "group": range(code.groups),
+            }
+        )
         stages = [Signal(marks, name=f"stage_{n}") for n in range(5)]
-        word, address = Signal(range(code.words), name="word"), Signal(range(code.interval), name="address")
+        word, address = (
+            Signal(range(code.words), name="word"),
+            Signal(range(code.interval), name="address"),
+        )
         for before, after in zip(stages, stages[1:], strict=False):
             with m.If(enable):
                 m.d.sync += after.eq(before)
@@ -172,9 +212,13 @@ class DenseRom(wiring.Component):
         for n, shape in enumerate(self.totals):
             lane = Lane(code=code, place=self.place, total=shape)
             add(m, platform, f"lane_{n}", lane)
-            m.d.comb += [lane.x.eq(places), lane.codes.eq(weights.codes[n * share:(n + 1) * share]),
-                         lane.start.eq(stages[3].start), lane.enable.eq(enable)]
-            biases = self.bias[n::code.lanes].tolist()
+            m.d.comb += [
+                lane.x.eq(places),
+                lane.codes.eq(weights.codes[n * share : (n + 1) * share]),
+                lane.start.eq(stages[3].start),
+                lane.enable.eq(enable),
+            ]
+            biases = self.bias[n :: code.lanes].tolist()
             if any(biases):
                 bias = Signal(shape_of(min(biases), max(biases)), name=f"bias_{n}")
                 m.d.comb += [bias.eq(Array([*biases, 0])[stages[3].slot]), lane.bias.eq(bias)]
@@ -183,8 +227,12 @@ class DenseRom(wiring.Component):
         done = Signal(name="done")
         held = Signal(self.format.layout, name="held", reset_less=True)
         full = Signal(name="full")
-        m.d.comb += [done.eq(stages[4].valid & stages[4].end), enable.eq(~(done & full & ~self.o.ready)),
-                     self.o.valid.eq(full), self.o.payload.eq(held)]
+        m.d.comb += [
+            done.eq(stages[4].valid & stages[4].end),
+            enable.eq(~(done & full & ~self.o.ready)),
+            self.o.valid.eq(full),
+            self.o.payload.eq(held),
+        ]
         with m.If(done & enable):
             m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(sums))]
         with m.Elif(self.o.ready):
@@ -194,25 +242,36 @@ class DenseRom(wiring.Component):
     def _counters(self, m: Module, mark: Any, word: Signal, address: Signal, enable: Value) -> None:
         """Step through slot, word, group and pass, the last fastest, while an image is there."""
         code = self.code
-        group, turn = Signal(range(code.groups), name="group"), Signal(range(code.passes), name="pass")
+        group, turn = (
+            Signal(range(code.groups), name="group"),
+            Signal(range(code.passes), name="pass"),
+        )
         slot = Signal(range(code.slots), name="slot")
-        m.d.comb += [mark.start.eq((word == 0) & (group == 0) & (turn == 0)),
-                     mark.end.eq((word == code.words - 1) & (group == code.groups - 1)
-                                 & (turn == code.passes - 1)),
-                     mark.last.eq(mark.end & (slot == code.slots - 1)),
-                     mark.slot.eq(slot), mark.group.eq(group)]
+        m.d.comb += [
+            mark.start.eq((word == 0) & (group == 0) & (turn == 0)),
+            mark.end.eq(
+                (word == code.words - 1) & (group == code.groups - 1) & (turn == code.passes - 1)
+            ),
+            mark.last.eq(mark.end & (slot == code.slots - 1)),
+            mark.slot.eq(slot),
+            mark.group.eq(group),
+        ]
         carry: Value = enable & mark.valid
         with m.If(carry):
             m.d.sync += address.eq(Mux(mark.last, 0, address + 1))
-        for counter, count in ((turn, code.passes), (group, code.groups), (word, code.words),
-                               (slot, code.slots)):
+        for counter, count in (
+            (turn, code.passes),
+            (group, code.groups),
+            (word, code.words),
+            (slot, code.slots),
+        ):
             at_end = counter == count - 1
             with m.If(carry):
                 m.d.sync += counter.eq(Mux(at_end, 0, counter + 1))
             carry = carry & at_end
 
     def _buffer(self, m: Module, mark: Any, word: Signal, enable: Value) -> Any:
-        """Two banks of one image each: one is filled while the other is read. Return the word read."""
+        """Two banks, an image each: one is filled while the other is read. Return the word read."""
         bits = len(word)
         lines = memory.Memory(shape=unsigned(self.source.bits), depth=2 << bits, init=[])
         m.submodules.words = lines
@@ -220,10 +279,15 @@ class DenseRom(wiring.Component):
         full = Signal(2, name="bank_full")
         filled, used = Signal(name="bank_filled"), Signal(name="bank_used")
         place = Signal(range(self.code.words), name="place")
-        m.d.comb += [self.i.ready.eq(~Mux(filled, full[1], full[0])), write.en.eq(self.i.valid & self.i.ready),
-                     write.addr.eq(Cat(place, filled)), write.data.eq(self.i.payload),
-                     read.en.eq(enable), read.addr.eq(Cat(word, used)),
-                     mark.valid.eq(Mux(used, full[1], full[0]))]
+        m.d.comb += [
+            self.i.ready.eq(~Mux(filled, full[1], full[0])),
+            write.en.eq(self.i.valid & self.i.ready),
+            write.addr.eq(Cat(place, filled)),
+            write.data.eq(self.i.payload),
+            read.en.eq(enable),
+            read.addr.eq(Cat(word, used)),
+            mark.valid.eq(Mux(used, full[1], full[0])),
+        ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += place.eq(place + 1)
             with m.If(place == self.code.words - 1):
@@ -247,5 +311,5 @@ class DenseRom(wiring.Component):
 
 
 def extended(value: Value, shape: Shape) -> Value:
-    """Return ``value``, zero- or sign-extended by its own sign, in exactly the bits of ``shape``."""
-    return (value | Const(0, shape))[:shape.width]
+    """Return ``value``, extended by its own sign, in exactly the bits of ``shape``."""
+    return (value | Const(0, shape))[: shape.width]

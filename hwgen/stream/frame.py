@@ -19,10 +19,11 @@ def whole_bytes(bits: int) -> int:
 class FrameGuard(wiring.Component):
     """Take frames from AXI4-Stream and pass on whole images, whatever ``tlast`` says.
 
-    A frame is what lies between two ``tlast``. One that is too short is filled up with zeros; of one that
-    is too long only the first pixels count, the rest is dropped up to its ``tlast``. Either sets
-    ``frame_error``, which stays until reset. Every frame thus gives exactly one result, and the next one is
-    right. A value outside the input's range (5 bits can hold 31 where pixels go to 16) is clipped to it.
+    A frame is what lies between two ``tlast``. One that is too short is filled up with zeros; of
+    one that is too long only the first pixels count, the rest is dropped up to its ``tlast``.
+    Either sets ``frame_error``, which stays until reset. Every frame thus gives exactly one result,
+    and the next one is right. A value outside the input's range (5 bits can hold 31 where pixels go
+    to 16) is clipped to it.
 
     Parameters: format, BeatFormat of the image, one fold.
     Members: tdata, tvalid, tready, tlast (AXI4-Stream); o, Out(stream); frame_error.
@@ -34,8 +35,16 @@ class FrameGuard(wiring.Component):
     def __init__(self, *, format: BeatFormat) -> None:
         self.format = format
         self.interval = format.beats
-        super().__init__({"tdata": In(whole_bytes(format.bits)), "tvalid": In(1), "tready": Out(1),
-                          "tlast": In(1), "o": Out(format.signature), "frame_error": Out(1)})
+        super().__init__(
+            {
+                "tdata": In(whole_bytes(format.bits)),
+                "tvalid": In(1),
+                "tready": Out(1),
+                "tlast": In(1),
+                "o": Out(format.signature),
+                "frame_error": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -43,9 +52,12 @@ class FrameGuard(wiring.Component):
         at_end = Signal(name="at_end")
         filling, dropping = Signal(name="filling"), Signal(name="dropping")
         error = Signal(name="error")
-        m.d.comb += [at_end.eq(count == self.format.beats - 1), self.frame_error.eq(error),
-                     self.o.valid.eq(filling | (self.tvalid & ~dropping)),
-                     self.tready.eq(dropping | (self.o.ready & ~filling))]
+        m.d.comb += [
+            at_end.eq(count == self.format.beats - 1),
+            self.frame_error.eq(error),
+            self.o.valid.eq(filling | (self.tvalid & ~dropping)),
+            self.tready.eq(dropping | (self.o.ready & ~filling)),
+        ]
         raw = Signal(self.format.layout, name="raw")
         m.d.comb += raw.as_value().eq(self.tdata)
         for n, (lo, hi) in enumerate(zip(self.format.lo, self.format.hi, strict=True)):
@@ -68,7 +80,8 @@ class FrameGuard(wiring.Component):
 
 
 class FrameOut(wiring.Component):
-    """Results as AXI4-Stream: the beat's bits, zero-filled to whole bytes, ``tlast`` on an image's last beat.
+    """Results as AXI4-Stream: the beat's bits, zero-filled to whole bytes, ``tlast`` on an image's
+    last beat.
 
     Parameters: format, BeatFormat of the results, one fold.
     Latency: 0 cycles. Throughput: 1 beat a cycle.
@@ -81,14 +94,24 @@ class FrameOut(wiring.Component):
             raise ValueError(f"Whole pixels are needed, not {format.folds} folds")
         self.format = format
         self.interval = format.beats
-        super().__init__({"i": In(format.signature), "tdata": Out(whole_bytes(format.bits)),
-                          "tvalid": Out(1), "tready": In(1), "tlast": Out(1)})
+        super().__init__(
+            {
+                "i": In(format.signature),
+                "tdata": Out(whole_bytes(format.bits)),
+                "tvalid": Out(1),
+                "tready": In(1),
+                "tlast": Out(1),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         fill = whole_bytes(self.format.bits) - self.format.bits
-        m.d.comb += [self.tvalid.eq(self.i.valid), self.i.ready.eq(self.tready),
-                     self.tdata.eq(Cat(self.i.payload, Const(0, fill)))]
+        m.d.comb += [
+            self.tvalid.eq(self.i.valid),
+            self.i.ready.eq(self.tready),
+            self.tdata.eq(Cat(self.i.payload, Const(0, fill))),
+        ]
         if self.format.beats == 1:
             m.d.comb += self.tlast.eq(1)
             return m

@@ -15,7 +15,9 @@ from hwgen.verilog import add
 
 
 def queue_latency(depth: int) -> int:
-    """Return the cycles a beat takes through an empty queue: 0 if there is none, 1 in registers, else 2."""
+    """Return the cycles a beat takes through an empty queue: 0 if there is none, 1 in registers,
+    else 2.
+    """
     return min(depth, 1) + (depth > 2)
 
 
@@ -35,18 +37,29 @@ class Fifo(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         if self.depth == 2:
-            # A memory of one word and its output register would take a beat every second cycle only.
+            # A memory of one word and its output register would take a beat every second cycle
+            # only.
             skid = SkidBuffer(shape=self.shape)
             add(m, platform, "registers", skid)
-            m.d.comb += [skid.i.valid.eq(self.i.valid), skid.i.payload.eq(self.i.payload),
-                         self.i.ready.eq(skid.i.ready), self.o.valid.eq(skid.o.valid),
-                         self.o.payload.eq(skid.o.payload), skid.o.ready.eq(self.o.ready)]
+            m.d.comb += [
+                skid.i.valid.eq(self.i.valid),
+                skid.i.payload.eq(self.i.payload),
+                self.i.ready.eq(skid.i.ready),
+                self.o.valid.eq(skid.o.valid),
+                self.o.payload.eq(skid.o.payload),
+                skid.o.ready.eq(self.o.ready),
+            ]
             return m
         bits = Shape.cast(self.shape).width
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=bits, depth=self.depth)
-        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
-                     self.i.ready.eq(queue.w_rdy), self.o.valid.eq(queue.r_rdy),
-                     self.o.payload.eq(queue.r_data), queue.r_en.eq(self.o.ready)]
+        m.d.comb += [
+            queue.w_data.eq(self.i.payload),
+            queue.w_en.eq(self.i.valid),
+            self.i.ready.eq(queue.w_rdy),
+            self.o.valid.eq(queue.r_rdy),
+            self.o.payload.eq(queue.r_data),
+            queue.r_en.eq(self.o.ready),
+        ]
         return m
 
 
@@ -64,15 +77,21 @@ class Join(wiring.Component):
         first = formats[0]
         for format in formats:
             if (format.height, format.width, format.folds) != (first.height, first.width, 1):
-                raise ValueError(f"Whole pixels of {first.height}x{first.width} images needed, not "
-                                 f"{format.folds} folds of {format.height}x{format.width}")
+                raise ValueError(
+                    f"Whole pixels of {first.height}x{first.width} images needed, not "
+                    f"{format.folds} folds of {format.height}x{format.width}"
+                )
         self.formats = formats
         lo = tuple(lo for format in formats for lo in format.lo)
         hi = tuple(hi for format in formats for hi in format.hi)
         self.format = BeatFormat(lo, hi, len(lo), first.height, first.width)
         self.interval = first.beats
-        super().__init__({**{f"i{n}": In(format.signature) for n, format in enumerate(formats)},
-                          "o": Out(self.format.signature)})
+        super().__init__(
+            {
+                **{f"i{n}": In(format.signature) for n, format in enumerate(formats)},
+                "o": Out(self.format.signature),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -94,9 +113,9 @@ class Join(wiring.Component):
 class Sum(wiring.Component):
     """Sum of the corresponding lanes of several tensors, each shifted left.
 
-    Parameters: source, BeatFormat of the tensors' lanes one after the other (Join); shifts, of each tensor;
-    format, BeatFormat of the sums.
-    Latency: tensors - 1 cycles. Throughput: 1 beat a cycle. Resources: tensors - 1 adders a lane.
+    Parameters: source, BeatFormat of the tensors' lanes one after the other (Join); shifts, of each
+    tensor; format, BeatFormat of the sums. Latency: tensors - 1 cycles. Throughput: 1 beat a cycle.
+    Resources: tensors - 1 adders a lane.
     """
 
     def __init__(self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat) -> None:
@@ -117,7 +136,9 @@ class Sum(wiring.Component):
             while len(terms) > 1:
                 held = []
                 for n, value in enumerate([terms[0] + terms[1], *terms[2:]]):
-                    term = Signal(value.shape(), name=f"sum_{lane}_{len(terms)}_{n}", reset_less=True)
+                    term = Signal(
+                        value.shape(), name=f"sum_{lane}_{len(terms)}_{n}", reset_less=True
+                    )
                     with m.If(enable):
                         m.d.sync += term.eq(value)
                     held.append(term)

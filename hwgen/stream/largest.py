@@ -20,10 +20,9 @@ def levels(count: int) -> int:
 class WindowMax(wiring.Component):
     """Largest tap of a window, channel by channel.
 
-    Parameters: layout of the window, fields in the order (tap, channel); taps; format, BeatFormat of the
-    maxima.
-    Latency: ceil(log2(taps)) cycles. Throughput: 1 window a cycle.
-    Resources: taps - 1 comparators a channel, each with a register.
+    Parameters: layout of the window, fields in the order (tap, channel); taps; format, BeatFormat
+    of the maxima. Latency: ceil(log2(taps)) cycles. Throughput: 1 window a cycle. Resources: taps -
+    1 comparators a channel, each with a register.
     """
 
     def __init__(self, *, layout: data.StructLayout, taps: int, format: BeatFormat) -> None:
@@ -36,14 +35,18 @@ class WindowMax(wiring.Component):
         m = Module()
         enable = pipeline(m, self.i, self.o, self.latency)
         for lane in range(self.format.lanes):
-            values: list[Value] = [self.i.payload[f"c{tap * self.format.lanes + lane}"]
-                                   for tap in range(self.taps)]
+            values: list[Value] = [
+                self.i.payload[f"c{tap * self.format.lanes + lane}"] for tap in range(self.taps)
+            ]
             for level in range(self.latency):
                 held = []
                 for n in range(0, len(values), 2):
-                    pair = values[n:n + 2]
-                    best = Signal(self.format.shapes[lane], name=f"max_{lane}_{level}_{n // 2}",
-                                  reset_less=True)
+                    pair = values[n : n + 2]
+                    best = Signal(
+                        self.format.shapes[lane],
+                        name=f"max_{lane}_{level}_{n // 2}",
+                        reset_less=True,
+                    )
                     with m.If(enable):
                         m.d.sync += best.eq(Mux(pair[0] >= pair[-1], pair[0], pair[-1]))
                     held.append(best)
@@ -53,7 +56,8 @@ class WindowMax(wiring.Component):
 
 
 class ArgMax(wiring.Component):
-    """Index of the largest lane, the lowest index at a tie; the lanes themselves come along above it.
+    """Index of the largest lane, the lowest index at a tie; the lanes themselves come along above
+    it.
 
     Parameters: source, BeatFormat of the scores, one fold.
     Members: i; o, whose field ``c0`` is the class and ``c1, c2, ...`` the scores.
@@ -65,8 +69,13 @@ class ArgMax(wiring.Component):
         if source.folds != 1:
             raise ValueError(f"Whole pixels are needed, not {source.folds} folds")
         self.source = source
-        self.format = BeatFormat((0, *source.lo), (source.lanes - 1, *source.hi), source.lanes + 1,
-                                 source.height, source.width)
+        self.format = BeatFormat(
+            (0, *source.lo),
+            (source.lanes - 1, *source.hi),
+            source.lanes + 1,
+            source.height,
+            source.width,
+        )
         self.latency = levels(source.lanes)
         self.interval = source.beats
         super().__init__({"i": In(source.signature), "o": Out(self.format.signature)})
@@ -75,7 +84,8 @@ class ArgMax(wiring.Component):
         m = Module()
         enable = pipeline(m, self.i, self.o, self.latency)
         scores: Value = self.i.payload.as_value()
-        # Of each node: which of the lanes below it is the largest, counted from its first, and its score.
+        # Of each node: which of the lanes below it is the largest, counted from its first, and its
+        # score.
         nodes = [(Const(0, 0), value) for value in self.source.values(self.i.payload)]
         for level in range(self.latency):
             held = []
@@ -87,7 +97,9 @@ class ArgMax(wiring.Component):
                     high = Cat(other, Const(0, level - len(other)), Const(1, 1))
                     which, best = Mux(best >= b, low, high), Mux(best >= b, best, b)
                 later_which = Signal(len(which), name=f"class_{level}_{n // 2}", reset_less=True)
-                later_best = Signal(self._shape(level, n), name=f"best_{level}_{n // 2}", reset_less=True)
+                later_best = Signal(
+                    self._shape(level, n), name=f"best_{level}_{n // 2}", reset_less=True
+                )
                 with m.If(enable):
                     m.d.sync += [later_which.eq(which), later_best.eq(best)]
                 held.append((later_which, later_best))
@@ -98,7 +110,9 @@ class ArgMax(wiring.Component):
             scores = later
         view = data.View(self.source.layout, scores)
         m.d.comb += self.o.payload.c0.eq(nodes[0][0])
-        m.d.comb += [self.o.payload[f"c{n + 1}"].eq(view[f"c{n}"]) for n in range(self.source.lanes)]
+        m.d.comb += [
+            self.o.payload[f"c{n + 1}"].eq(view[f"c{n}"]) for n in range(self.source.lanes)
+        ]
         return m
 
     def _shape(self, level: int, n: int) -> Any:

@@ -28,7 +28,9 @@ def half(shift: int) -> int:
 
 
 def clipped(value: Value, lo: int, hi: int, least: int, most: int) -> Value:
-    """Return ``value``, which lies in least..most, clipped to lo..hi, with only the comparisons needed."""
+    """Return ``value``, which lies in least..most, clipped to lo..hi, with only the comparisons
+    needed.
+    """
     chosen = value
     if least < lo:
         chosen = Mux(value < lo, lo, chosen)
@@ -53,8 +55,10 @@ class Requantise(wiring.Component):
 
     def __init__(self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat) -> None:
         if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                             f"{format.folds} of {format.lanes}")
+            raise ValueError(
+                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
+                f"{format.folds} of {format.lanes}"
+            )
         self.layer, self.source, self.format = layer, source, format
         if not lanes_agree(layer, source.lanes):
             raise ValueError("Channels that share a lane must have one multiplier and one shift")
@@ -84,7 +88,8 @@ class Requantise(wiring.Component):
         digits = digits_of(multiplier) or [(0, False)]
         if multiplier == 0:
             x, lo, hi = Value.cast(0), 0, 0
-        # Level n holds the sum of the constant and the first n digits' products, and x for the next one.
+        # Level n holds the sum of the constant and the first n digits' products, and x for the next
+        # one.
         constant = Signal(shape_of(min(constants), max(constants)), name=f"constant_{lane}")
         if len(set(constants)) == 1:
             m.d.comb += constant.eq(constants[0])
@@ -120,25 +125,33 @@ class Requantise(wiring.Component):
 
 
 def lanes_agree(layer: RequantiseLayer, lanes: int) -> bool:
-    """Tell whether channels ``lanes`` apart have the same multiplier and shift, so that a lane can serve them."""
-    return all((values[n::lanes] == values[n]).all()
-               for values in (layer.multiplier, layer.shift) for n in range(min(lanes, values.size)))
+    """Tell whether channels ``lanes`` apart have the same multiplier and shift, so that a lane can
+    serve them.
+    """
+    return all(
+        (values[n::lanes] == values[n]).all()
+        for values in (layer.multiplier, layer.shift)
+        for n in range(min(lanes, values.size))
+    )
 
 
 class Activation(wiring.Component):
-    """A piecewise-linear function of dyadic slopes, the same on every lane (see hwgen.layers.Activation).
+    """A piecewise-linear function of dyadic slopes, the same on every lane (see
+    hwgen.layers.Activation).
 
     Latency: 3 cycles: compare, multiply and select, shift and clip. Throughput: 1 beat a cycle.
-    Resources a lane: a comparator a breakpoint, an adder for each different slope of two digits, one for the
-    offset; two comparators at most for the clip.
+    Resources a lane: a comparator a breakpoint, an adder for each different slope of two digits,
+    one for the offset; two comparators at most for the clip.
     """
 
     latency = 3
 
     def __init__(self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat) -> None:
         if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                             f"{format.folds} of {format.lanes}")
+            raise ValueError(
+                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
+                f"{format.folds} of {format.lanes}"
+            )
         self.layer, self.source, self.format = layer, source, format
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
@@ -155,11 +168,17 @@ class Activation(wiring.Component):
         lo, hi = self.source.lo[lane], self.source.hi[lane]
         held = Signal(self.source.shapes[lane], name=f"x_{lane}", reset_less=True)
         edges = layer.breakpoints.tolist()
-        used = [k for k in range(layer.slopes.size)
-                if (k == 0 or edges[k - 1] <= hi) and (k == len(edges) or edges[k] > lo)]
+        used = [
+            k
+            for k in range(layer.slopes.size)
+            if (k == 0 or edges[k - 1] <= hi) and (k == len(edges) or edges[k] > lo)
+        ]
         above = Signal(max(len(used) - 1, 1), name=f"above_{lane}", reset_less=True)
         with m.If(enable):
-            m.d.sync += [held.eq(x), *(above[n].eq(x >= edges[k - 1]) for n, k in enumerate(used[1:]))]
+            m.d.sync += [
+                held.eq(x),
+                *(above[n].eq(x >= edges[k - 1]) for n, k in enumerate(used[1:])),
+            ]
         least, most = 0, 0
         choice: Value | None = None
         for n, k in enumerate(used):
@@ -177,7 +196,16 @@ class Activation(wiring.Component):
         line = Signal(shape_of(least, most), name=f"line_{lane}", reset_less=True)
         code = Signal(self.format.shapes[lane], name=f"code_{lane}", reset_less=True)
         with m.If(enable):
-            m.d.sync += [line.eq(choice),
-                         code.eq(clipped(line >> layer.shift, layer.lo, layer.hi, least >> layer.shift,
-                                         most >> layer.shift))]
+            m.d.sync += [
+                line.eq(choice),
+                code.eq(
+                    clipped(
+                        line >> layer.shift,
+                        layer.lo,
+                        layer.hi,
+                        least >> layer.shift,
+                        most >> layer.shift,
+                    )
+                ),
+            ]
         return code

@@ -1,16 +1,19 @@
 """Line buffer and window: a raster stream of pixels becomes a stream of windows.
 
-Zeros (or another padding code) are pushed in behind each row and each image where the padding needs them,
-so that one run of them serves the right edge of a row and the left edge of the next, the bottom of an image
-and the top of the next. Pixels then walk over a raster of ``rows`` x ``columns``::
+Zeros (or another padding code) are pushed in behind each row and each image where the padding needs
+them, so that one run of them serves the right edge of a row and the left edge of the next, the
+bottom of an image and the top of the next. Pixels then walk over a raster of ``rows`` x
+``columns``::
 
     columns  0 .. W-1    W .. columns-1
-    row 0    pixels      padding           The two counters name the place of the window's last tap (its
-    ...      pixels      padding           bottom right). A window leaves when that place is one of the rows
-    row H    padding     padding           first, first + stride, ..., last, and likewise for the column.
+    row 0    pixels      padding           The two counters name the place of the window's last
+    ...      pixels      padding           tap (bottom right). A window leaves when that place is
+    row H    padding     padding           one of the rows first, first + stride, ..., last, and
+                                           likewise for the column.
 
-After a reset the padding behind the last row is walked once before the first image, then the padding rows,
-so that neither what an interrupted image left in the line memory can be seen nor what was there at power-up.
+After a reset the padding behind the last row is walked once before the first image, then the
+padding rows, so that neither what an interrupted image left in the line memory can be seen nor what
+was there at power-up.
 """
 
 from __future__ import annotations
@@ -62,7 +65,9 @@ class Axis:
 
     @property
     def zeros(self) -> int:
-        """Places of padding behind the pixels: enough for this image's end and the next one's beginning."""
+        """Places of padding behind the pixels: enough for this image's end and the next one's
+        beginning.
+        """
         return max(self.before, self.last - self.size + 1, 0)
 
     @property
@@ -71,7 +76,9 @@ class Axis:
         return self.size + self.zeros
 
     def hit(self, m: Module, place: Signal, step: Value, name: str) -> Value:
-        """Return a bit that is high while ``place`` is a window's; ``step`` is the bit that moves it on."""
+        """Return a bit that is high while ``place`` is a window's; ``step`` is the bit that moves
+        it on.
+        """
         inside: Value = Const(1, 1)
         if self.first > 0:
             inside = inside & (place >= self.first)
@@ -80,26 +87,37 @@ class Axis:
         if self.stride == 1:
             return inside
         start = -self.first % self.stride
-        phase = Signal(range(self.stride), name=f"{name}_phase", init=(start + place.init) % self.stride)
+        phase = Signal(
+            range(self.stride), name=f"{name}_phase", init=(start + place.init) % self.stride
+        )
         with m.If(step):
-            m.d.sync += phase.eq(Mux(place == self.places - 1, start,
-                                     Mux(phase == self.stride - 1, 0, phase + 1)))
+            m.d.sync += phase.eq(
+                Mux(place == self.places - 1, start, Mux(phase == self.stride - 1, 0, phase + 1))
+            )
         return inside & (phase == 0)
 
 
 class Lines(wiring.Component):
-    """One word a column, for the rows above: the word of the next column is read while this one is written.
+    """One word a column, for the rows above: the word of the next column is read while this one is
+    written.
 
-    Parameters: bits of a word; columns; first, the column of the first step.
-    Members: column, step: ``data`` is written to ``column`` and the next column is read; prime: the first
-    column is read; above, the word read, valid until the next step.
-    Resources: one memory of columns x bits, one write and one read port.
+    Parameters: bits of a word; columns; first, the column of the first step. Members: column, step:
+    ``data`` is written to ``column`` and the next column is read; prime: the first column is read;
+    above, the word read, valid until the next step. Resources: one memory of columns x bits, one
+    write and one read port.
     """
 
     def __init__(self, *, bits: int, columns: int, first: int = 0) -> None:
         self.bits, self.columns, self.first = bits, columns, first
-        super().__init__({"column": In(range(columns)), "step": In(1), "prime": In(1), "data": In(bits),
-                          "above": Out(bits)})
+        super().__init__(
+            {
+                "column": In(range(columns)),
+                "step": In(1),
+                "prime": In(1),
+                "data": In(bits),
+                "above": Out(bits),
+            }
+        )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -109,8 +127,11 @@ class Lines(wiring.Component):
         following = Signal(range(self.columns), name="following")
         m.d.comb += [
             following.eq(Mux(self.column == self.columns - 1, 0, self.column + 1)),
-            read.en.eq(self.step | self.prime), read.addr.eq(Mux(self.prime, self.first, following)),
-            write.en.eq(self.step), write.addr.eq(self.column), write.data.eq(self.data),
+            read.en.eq(self.step | self.prime),
+            read.addr.eq(Mux(self.prime, self.first, following)),
+            write.en.eq(self.step),
+            write.addr.eq(self.column),
+            write.data.eq(self.data),
             self.above.eq(read.data),
         ]
         return m
@@ -133,19 +154,23 @@ class Window(wiring.Component):
     i : In(stream), pixels in raster order. o : Out(stream), windows in raster order; payload fields
     ``c0, c1, ...`` are the taps in the order (kernel row, kernel column, channel).
 
-    Latency: 1 cycle from a window's last pixel. Interval: rows.places * columns.places cycles an image.
-    Resources: (kernel rows - 1) * dilation rows of line memory, a register a place under the kernel.
+    Latency: 1 cycle from a window's last pixel. Interval: rows.places * columns.places cycles an
+    image. Resources: (kernel rows - 1) * dilation rows of line memory, a register a place under the
+    kernel.
     """
 
     latency = 1
 
-    def __init__(self, *, format: BeatFormat, rows: Axis, columns: Axis,
-                 fill: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, *, format: BeatFormat, rows: Axis, columns: Axis, fill: tuple[int, ...] | None = None
+    ) -> None:
         if format.folds != 1:
             raise ValueError(f"A window needs whole pixels, not {format.folds} folds")
         for axis in (rows, columns):
             if axis.before > axis.reach:
-                raise ValueError(f"Padding must be at most the window's reach of {axis.reach}, not {axis.before}")
+                raise ValueError(
+                    f"Padding must be at most the window's reach of {axis.reach}, not {axis.before}"
+                )
         self.format, self.rows, self.columns = format, rows, columns
         self.fill = fill = (0,) * format.lanes if fill is None else fill
         self.taps = rows.kernel * columns.kernel
@@ -158,14 +183,18 @@ class Window(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         rows, columns = self.rows, self.columns
-        pixel = packed(self.tap_lo[:self.format.lanes], self.tap_hi[:self.format.lanes])
+        pixel = packed(self.tap_lo[: self.format.lanes], self.tap_hi[: self.format.lanes])
         # The first walk begins behind the last row's last pixel.
         column = Signal(range(columns.places), name="column", init=columns.size % columns.places)
-        row = Signal(range(rows.places), name="row", init=(rows.size - bool(columns.zeros)) % rows.places)
-        started = Signal(name="started", init=not (rows.zeros or columns.zeros))     # that walk is done
-        primed = Signal(name="primed")                              # the line memory's output is valid
+        row = Signal(
+            range(rows.places), name="row", init=(rows.size - bool(columns.zeros)) % rows.places
+        )
+        started = Signal(
+            name="started", init=not (rows.zeros or columns.zeros)
+        )  # that walk is done
+        primed = Signal(name="primed")  # the line memory's output is valid
         step = Signal(name="step")
-        real = Signal(name="is_pixel")                              # this place is a pixel of the image
+        real = Signal(name="is_pixel")  # this place is a pixel of the image
         at_end = Signal(name="at_end")
         m.d.comb += [
             real.eq((row < rows.size) & (column < columns.size)),
@@ -197,9 +226,16 @@ class Window(wiring.Component):
             m.d.sync += valid.eq(0)
         return m
 
-    def _line_memory(self, m: Module, platform: Any, fresh: data.View[Any], column: Signal, step: Signal,
-                     prime: Value) -> list[Value]:
-        """Return the pixels of this column: element n is the one n rows up; n = 0 is the new pixel."""
+    def _line_memory(
+        self,
+        m: Module,
+        platform: Any,
+        fresh: data.View[Any],
+        column: Signal,
+        step: Signal,
+        prime: Value,
+    ) -> list[Value]:
+        """Return the pixels of this column: element n is the one n rows up, 0 the new pixel."""
         depth, bits = self.rows.reach, len(fresh.as_value())
         stack: list[Value] = [fresh.as_value()]
         if depth == 0:
@@ -211,28 +247,34 @@ class Window(wiring.Component):
                     m.d.sync += above.eq(stack[-1])
                 stack.append(above)
             return stack
-        # One word a column holds the rows above. The word of the next column is read while this one is
-        # written: the two addresses never meet, and synthesis can see that.
+        # One word a column holds the rows above. The word of the next column is read while this one
+        # is written: the two addresses never meet, and synthesis can see that.
         lines = Lines(bits=depth * bits, columns=self.columns.places, first=column.init)
         add(m, platform, "lines", lines)
         m.d.comb += [
-            lines.column.eq(column), lines.step.eq(step), lines.prime.eq(prime),
+            lines.column.eq(column),
+            lines.step.eq(step),
+            lines.prime.eq(prime),
             lines.data.eq(Cat(fresh.as_value(), lines.above)),
         ]
-        return [*stack, *(lines.above[n * bits:(n + 1) * bits] for n in range(depth))]
+        return [*stack, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]
 
-    def _taps(self, m: Module, pixel: data.StructLayout, stack: list[Value], step: Signal) -> list[Value]:
+    def _taps(
+        self, m: Module, pixel: data.StructLayout, stack: list[Value], step: Signal
+    ) -> list[Value]:
         """Return the taps in the order (row, column), a whole pixel each."""
         rows, columns = self.rows, self.columns
         blank = pixel.const({f"c{n}": code for n, code in enumerate(self.fill)}).as_value().value
         taps = []
         for r in range(rows.kernel):
             source = stack[(rows.kernel - 1 - r) * rows.dilation]
-            places = []                                     # places[n]: the pixel n columns to the left
+            places = []  # places[n]: the pixel n columns to the left
             for n in range(columns.reach + 1):
                 place = Signal(pixel.size, name=f"row_{r}_back_{n}", init=blank)
                 with m.If(step):
                     m.d.sync += place.eq(places[-1] if places else source)
                 places.append(place)
-            taps += [places[(columns.kernel - 1 - c) * columns.dilation] for c in range(columns.kernel)]
+            taps += [
+                places[(columns.kernel - 1 - c) * columns.dilation] for c in range(columns.kernel)
+            ]
         return taps

@@ -1,7 +1,9 @@
-"""The generated engine against the golden model over many windows: every named set of dyadic levels.
+"""The generated engine against the golden model over many windows: every named set of dyadic
+levels.
 
-Ref: F. Cintra et al., Low-complexity approximate convolutional neural networks, 2018: the sets are the
-levels of approximation compared there. One network a geometry holds a branch for each set, side by side.
+Ref: F. Cintra et al., Low-complexity approximate convolutional neural networks, 2018: the sets are
+the levels of approximation compared there. One network a geometry holds a branch for each set, side
+by side.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from hwgen.stream.emit import write_design
 SETS = ("T3", "P5", "P7", "P9", "Q4", "Q8", "Q16")
 GEOMETRIES = [(k, s) for k in (1, 3, 5, 11) for s in (1, 2, 4)]
 FILTERS = 2
-OUTPUTS = 100_000             # of each set, at the least
+OUTPUTS = 100_000  # of each set, at the least
 
 
 def branches(kernel: int, stride: int, *, side: int = 32) -> Network:
@@ -32,12 +34,23 @@ def branches(kernel: int, stride: int, *, side: int = 32) -> Network:
         weights = rng.laplace(size=(FILTERS, 2, kernel, kernel))
         result = dyadic.approximate(weights, dyadic.Options(dyadic.Levels.parse(name)))
         zeros = np.zeros(FILTERS, np.int64)
-        layers.append(Conv2d(f"conv_{name}", "image", result.codes, rng.integers(-99, 99, FILTERS),
-                             zeros + result.bits, (stride, stride)))
+        layers.append(
+            Conv2d(
+                f"conv_{name}",
+                "image",
+                result.codes,
+                rng.integers(-99, 99, FILTERS),
+                zeros + result.bits,
+                (stride, stride),
+            )
+        )
         reach = int(np.abs(result.codes).sum(axis=(1, 2, 3)).max()) * 128
-        shift = max(reach.bit_length() - 11, 0)          # codes that reach both ends of the clip
-        layers.append(Requantise(f"code_{name}", f"conv_{name}", zeros + 1, zeros, zeros + shift,
-                                 -128, 127, 4))
+        shift = max(reach.bit_length() - 11, 0)  # codes that reach both ends of the clip
+        layers.append(
+            Requantise(
+                f"code_{name}", f"conv_{name}", zeros + 1, zeros, zeros + shift, -128, 127, 4
+            )
+        )
     layers.append(Concat("output", tuple(f"code_{name}" for name in SETS)))
     return Network(tuple(layers), {"kernel": kernel, "stride": stride})
 
@@ -63,7 +76,7 @@ def test_engine_equals_golden(tmp_path: Path, kernel: int, stride: int) -> None:
 
 @pytest.mark.parametrize(("kernel", "stride"), GEOMETRIES)
 def test_golden_equals_float(kernel: int, stride: int) -> None:
-    """The integers mean what the dyadic weights mean: the same sums in float64, rounded as stated."""
+    """The integers mean what the dyadic weights mean: float64 sums, rounded as stated."""
     network = branches(kernel, stride)
     rng = np.random.default_rng(7)
     images = rng.integers(-128, 128, (2, 2, 32, 32))
@@ -83,4 +96,4 @@ def test_golden_equals_float(kernel: int, stride: int) -> None:
         expected = np.clip(np.floor(steps + (0.5 if code.shift[0] else 0)), -128, 127)
         assert np.array_equal(codes[f"code_{name}"], expected.astype(np.int64))
         clipped += int((np.abs(expected) >= 127).sum())
-    assert clipped                                      # some codes reach the ends
+    assert clipped  # some codes reach the ends
