@@ -176,6 +176,18 @@ def test_member_name_wrong(tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path / "net.npz").startswith("members NAME.npy, each once, needed, not ")
 
 
+def test_member_name_not_utf8(tmp_path: Path) -> None:
+    """A name that says it is UTF-8 and is not: zipfile gives a UnicodeDecodeError."""
+    path = tmp_path / "net.npz"
+    netfile.save(digits_like_network(0), path)
+    data = bytearray(path.read_bytes())
+    record = data.find(b"PK\x01\x02")
+    data[record + 9] |= 0x08
+    data[record + 46] = 0xff
+    path.write_bytes(data)
+    assert "this one is broken or truncated" in refusal(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_member_twice(tmp_path: Path) -> None:
     arrays = signed(base_arrays())
