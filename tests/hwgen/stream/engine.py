@@ -31,9 +31,13 @@ def simulate(
     images: Int64Array,
     *,
     seed: int | None = None,
+    cut: int = 0,
     limit: int | None = None,
 ) -> Run:
-    """Send images through an engine; every tap's beats are compared. Raises: StreamFault."""
+    """Send images through an engine, after ``cut`` pixels and a reset; compare every tap's beats.
+
+    Raises: StreamFault.
+    """
     assert isinstance(top, StreamTop)
     golden_codes = golden.run(network, images)
     pixels = top.parts[network.input.name].format
@@ -42,6 +46,8 @@ def simulate(
         (*beat, *[0] * fill, int(n % pixels.beats == pixels.beats - 1))
         for n, beat in enumerate(layers.beats_of(images))
     ]
+    if cut:
+        beats = [*beats[:cut], None, *beats]
     source = Source(axis_in(top, pixels.shapes, "s_axis_"), beats)
     sink = Sink(axis_out(top, top.output.shapes, "m_axis_"), top.output.beats * len(images))
     taps = {name: part for name, part in top.parts.items() if part is not None}

@@ -177,7 +177,7 @@ def exchange(
     for n, sink in enumerate(sinks):
         simulator.add_testbench(_monitor(sink, reset, seed, n, pace, limit))
     for inner, beats in zip(watch, seen, strict=True):
-        simulator.add_testbench(_watcher(inner, beats), background=True)
+        simulator.add_testbench(_watcher(inner, reset, beats), background=True)
     simulator.run()
     return seen
 
@@ -270,12 +270,13 @@ def _monitor(sink: Sink, reset: Signal, seed: int | None, n: int, pace: float, l
     return watch
 
 
-def _watcher(link: Port, beats: list[Beat]) -> Any:
+def _watcher(link: Port, reset: Signal, beats: list[Beat]) -> Any:
     async def watch(ctx):
-        async for _, _, valid, ready, word in ctx.tick().sample(
-            link.valid, link.ready, link.payload
-        ):
-            if valid and ready:
+        samples = ctx.tick().sample(link.valid, link.ready, link.payload, reset)
+        async for _, _, valid, ready, word, cleared in samples:
+            if cleared:
+                beats.clear()
+            elif valid and ready:
                 beats.append(link.unpack(word))
 
     return watch
