@@ -126,10 +126,16 @@ def _cut(lines: FloatArray, bound: float, most: int) -> list[tuple[int, int, flo
     while start < size:
         if len(pieces) == most:
             return None
-        high = np.maximum.accumulate(lines[:, start:], axis=1)
-        low = np.minimum.accumulate(lines[:, start:], axis=1)
-        reach = (high - low <= 2 * bound).sum(1)
-        slope = int(np.argmax(reach))
+        window = 32
+        while True:                                 # as far as the longest segment goes, doubling
+            part = lines[:, start : start + window]
+            high = np.maximum.accumulate(part, axis=1)
+            low = np.minimum.accumulate(part, axis=1)
+            reach = (high - low <= 2 * bound).sum(1)
+            slope = int(np.argmax(reach))
+            if reach[slope] < window or start + window >= size:
+                break
+            window *= 2
         last = int(reach[slope]) - 1
         pieces.append((start, slope, float(high[slope, last] + low[slope, last]) / 2))
         start += last + 1
