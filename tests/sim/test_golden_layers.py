@@ -33,16 +33,16 @@ def pixels(values: Int64Array) -> Int64Array:
 
 @pytest.mark.parametrize("shift", [0, 1, 2, 3, 5, 8, 12, 48])
 @pytest.mark.parametrize("multiplier", [1, -1, 0, 3, -5, 7, 21, -64, 2**31])
-@pytest.mark.parametrize(("lo", "hi"), [(-8, 7), (0, 15), (-128, 127), (0, 65535), (-1, 0), (0, 0)])
-def test_requantise_exhaustive(multiplier: int, shift: int, lo: int, hi: int) -> None:
+def test_requantise_exhaustive(multiplier: int, shift: int) -> None:
     """Every 8-bit accumulator, with offsets on, beside and far from a tie."""
     offsets = np.array([0, 1, -1, 2**shift // 2, -(2**shift // 2) - 1, 1000, -2**40])
     acc = np.broadcast_to(ALL_8_BIT, (1, len(offsets), 1, 256))
     count = len(offsets)
-    codes = golden.requantise(acc, multiplier=np.full(count, multiplier), offset=offsets,
-                              shift=np.full(count, shift), lo=lo, hi=hi)
-    assert codes.tolist() == [[[[rounded(a * multiplier + offset, shift, lo, hi)
-                                 for a in ALL_8_BIT.tolist()]] for offset in offsets.tolist()]]
+    for lo, hi in ((-8, 7), (0, 15), (-128, 127), (0, 65535), (-1, 0), (0, 0)):
+        codes = golden.requantise(acc, multiplier=np.full(count, multiplier), offset=offsets,
+                                  shift=np.full(count, shift), lo=lo, hi=hi)
+        assert codes.tolist() == [[[[rounded(a * multiplier + offset, shift, lo, hi)
+                                     for a in ALL_8_BIT.tolist()]] for offset in offsets.tolist()]]
 
 
 def test_requantise_parameters_go_by_channel() -> None:
