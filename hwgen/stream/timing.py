@@ -18,7 +18,7 @@ from hwgen.stream.gather import Gather
 from hwgen.stream.join import queue_latency
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan
-from hwgen.stream.window import Window
+from hwgen.stream.window import Axis, Window
 
 
 def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Array:
@@ -29,6 +29,32 @@ def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Ar
     if isinstance(part, FrameGuard):
         return np.arange(plan.format.beats)
     return sources[0] if part is None else _through(part, _joined(plan, sources))
+
+
+def forked(
+    times: Int64Array, walks: list[tuple[Axis, Axis]], interval: int
+) -> tuple[Int64Array, int]:
+    """Return when a fork offers each beat of the first image, and the cycles from image to image.
+
+    A window takes no pixel while it walks over padding, and the fork waits for all its readers.
+
+    Parameters: times at which the first image's beats come; walks, down and across, of the readers
+    that are windows; interval, cycles from image to image up to here.
+    """
+    images, beat = 4, np.arange(times.size)
+    repeat = np.arange(images)[:, None]
+    steps = []  # for each window, the places from the beat before to this one
+    for rows, columns in walks:
+        place = beat // columns.size * columns.places + beat % columns.size
+        steps.append(np.diff((place + repeat * rows.places * columns.places).ravel(), prepend=-1))
+    offered: list[int] = []
+    taken, last = [-1] * len(walks), -1
+    for arrival, *reach in zip((times + repeat * interval).ravel().tolist(), *steps, strict=True):
+        offered.append(max(arrival, last + 1))
+        taken = [max(offered[-1], one + step) for one, step in zip(taken, reach, strict=True)]
+        last = max(offered[-1], *taken, last)
+    first = np.array(offered).reshape(images, -1)
+    return first[0], int(first[-1, 0] - first[-2, 0])
 
 
 def queue_depths(

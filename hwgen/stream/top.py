@@ -9,12 +9,13 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.layers import ArgMax, Input, Int64Array
+from hwgen.layers import ArgMax, AvgPool, Conv2d, Input, Int64Array, MaxPool
 from hwgen.ranges import Range
 from hwgen.stream import timing
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.build import GraphMaker, build_layer
 from hwgen.stream.control import Fork
+from hwgen.stream.fifo_depth import axes
 from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
 from hwgen.stream.gather import Gather, Select
 from hwgen.stream.join import Fifo, Join
@@ -74,6 +75,16 @@ class StreamTop(wiring.Component):
                 one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
             times[name] = timing.departures(one, part, sources)
             self.interval = max(self.interval, timing.part_interval(part))
+            readers = [network.by_name[reader] for reader in network.readers[name]]
+            if len(readers) > 1 and one.format.folds == 1:
+                size = (one.format.height, one.format.width)
+                walks = [
+                    axes(reader, *size)
+                    for reader in readers
+                    if isinstance(reader, (Conv2d, MaxPool, AvgPool))
+                ]
+                times[name], pace = timing.forked(times[name], walks, self.interval)
+                self.interval = max(self.interval, pace)
             self.parts[name] = part
             layers.append(one)
         self.plan = plan = replace(plan, layers=tuple(layers))

@@ -14,6 +14,8 @@ from hwgen.stream.top import StreamTop
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import Sink, Source, axis_in, axis_out, exchange, port
 
+REST = 80  # cycles until every window has walked over its padding
+
 
 @dataclass
 class Run:
@@ -58,6 +60,7 @@ def simulate(
         seed=seed,
         watch=[port(part.o) for part in taps.values()],
         limit=limit,
+        rest=REST,
     )
     wrong = []
     for (name, _), found in zip(taps.items(), seen, strict=True):

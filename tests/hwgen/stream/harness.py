@@ -154,12 +154,14 @@ def exchange(
     limit: int | None = None,
     watch: Sequence[Port] = (),
     pace: float = 0.6,
+    rest: int = 0,
 ) -> list[list[Beat]]:
     """Run until every source has given and every sink has taken its beats, and ``AFTER`` cycles
     more.
 
     Parameters: limit, cycles after which a beat that has not gone or come is a fault; watch, inner
-    streams whose beats are recorded; pace, share of cycles without a gap.
+    streams whose beats are recorded; pace, share of cycles without a gap; rest,
+    cycles before the first beat.
     Returns: the beats that passed each watched port. Raises: StreamFault.
     """
     if limit is None:
@@ -173,7 +175,7 @@ def exchange(
     simulator.add_clock(1e-8)
     seen: list[list[Beat]] = [[] for _ in watch]
     for n, source in enumerate(sources):
-        simulator.add_testbench(_driver(source, reset, seed, n, pace, limit))
+        simulator.add_testbench(_driver(source, reset, seed, n, pace, limit, rest))
     for n, sink in enumerate(sinks):
         simulator.add_testbench(_monitor(sink, reset, seed, n, pace, limit))
     for inner, beats in zip(watch, seen, strict=True):
@@ -183,7 +185,7 @@ def exchange(
 
 
 def _driver(
-    source: Source, reset: Signal, seed: int | None, n: int, pace: float, limit: int
+    source: Source, reset: Signal, seed: int | None, n: int, pace: float, limit: int, rest: int
 ) -> Any:
     chance = random.Random(f"driver {seed} {n}")
     link, width = source.port, sum(shape.width for shape in source.port.shapes)
@@ -200,6 +202,8 @@ def _driver(
             ctx.set(reset, 0)
             cycle += 1
 
+        for _ in range(rest):
+            await idle()
         for beat in source.beats:
             while seed is not None and chance.random() > pace:
                 await idle()
