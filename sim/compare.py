@@ -19,6 +19,7 @@ from hwgen.sim.vectors import fits, unpack
 
 OK, UNKNOWN, MISSING = 0, 1, 2
 MOST = 20  # problems that are told one by one
+NOTHING = int(np.iinfo(np.int64).min)  # in place of a result that did not come or was unknown
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Comparison:
     intervals: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
     latency: int | None = None
     classes: Int64Array | None = None
+    results: Int64Array | None = None  # (images, fields of the output port), or NOTHING
 
     @property
     def compared(self) -> int:
@@ -251,12 +253,14 @@ def _output(
     _named(result, port.fields, golden, beats, first_image, port.prefix)
     if port.beats == 1:
         votes: dict[int, Int64Array] = {}
+        results = []
         for lane in port.fields:
             got, state = _tensor(beats, [lane], images, 1, (images, 1, 1, 1))
             votes[-1 if lane.name == "class" else lane.channel] = np.where(
                 state == OK, got, -1
             ).reshape(-1)
-        result.classes = _classes(votes)
+            results.append(np.where(state == OK, got, NOTHING).reshape(-1))
+        result.classes, result.results = _classes(votes), np.stack(results, axis=1)
 
 
 def _classes(votes: Mapping[int, Int64Array]) -> Int64Array | None:
@@ -330,6 +334,7 @@ def merge(first: Comparison, second: Comparison) -> Comparison:
             layers[name].compared += layer.compared
             layers[name].mismatches += layer.mismatches
     classes = [part.classes for part in (first, second) if part.classes is not None]
+    results = [part.results for part in (first, second) if part.results is not None]
     return Comparison(
         layers,
         first.first or second.first,
@@ -337,4 +342,5 @@ def merge(first: Comparison, second: Comparison) -> Comparison:
         np.concatenate([first.intervals, second.intervals]),
         second.latency if first.latency is None else first.latency,
         np.concatenate(classes) if classes else None,
+        np.concatenate(results) if results else None,
     )

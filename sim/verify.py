@@ -27,6 +27,7 @@ from hwgen.sim.build import Simulator
 from hwgen.sim.bulk import every_image
 from hwgen.sim.compare import Comparison, compare, merge
 from hwgen.sim.design import Folder, load_folder
+from hwgen.sim.samples import write_samples
 from hwgen.sim.stepwise import every_layer
 from hwgen.sim.vectors import check_images, random_images
 
@@ -58,6 +59,8 @@ def verify(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compare a design in a simulator with the golden model, and write verify.json beside it.
+
+    A few of the images and their results go into samples.npz (hwgen.sim.samples).
 
     Parameters
     ----------
@@ -108,6 +111,7 @@ def verify(
         "seed": seed,
         "seconds": round(time.monotonic() - start, 3),
     }
+    write_samples(folder, sent.codes, sent.labels, result)
     write_json(folder.path / "verify.json", report)
     return report
 
@@ -185,7 +189,8 @@ def _simulate(
             seed=seed,
             progress=tell,
         )
-        done, result.classes = 0, None  # the results of all images are in these runs
+        # The results of all images are in these runs.
+        done, result.classes, result.results = 0, None, None
         for run in runs:
             result = merge(
                 result,
