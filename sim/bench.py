@@ -1,8 +1,9 @@
 """The cocotb test bench that watches every layer: inside the simulator, one Python step a cycle.
 
 The job file (JSON) says what to do: {clock, reset, out, seed, stalls, patience, grace, nets:
-[{input, output, frame_error, words, frames, taps}]}, several networks in one top being run side by side;
-``frames`` holds the beats of each frame, one an image. What was seen goes to files beside it, to be
+[{input, output, frame_error, words, frames, reach, taps}]}, several networks in one top being run
+side by side; ``frames`` holds the beats of each frame, one an image, and ``reach`` is that of the
+stalls. What was seen goes to files beside it, to be
 compared outside: ``out`` (JSON), and the beats of each stream as lines of bits.
 """
 
@@ -28,8 +29,9 @@ class Net:
     ) -> None:
         source, sink = job["input"], job["output"]
 
-        def pace(what: str) -> Pace:
-            return Pace(random.Random(f"{seed} {what}") if stalls else None)
+        def pace(what: str, first: float) -> Pace:
+            rng = random.Random(f"{seed} {what}") if stalls else None
+            return Pace(rng, reach=job["reach"], first=first)
 
         self.job = job
         self.dut = dut
@@ -41,7 +43,7 @@ class Net:
             words=(folder / job["words"]).read_bytes(),
             size=source["bytes"],
             ends=frozenset(end - 1 for end in accumulate(job["frames"])),
-            pace=pace("gaps"),
+            pace=pace("gaps", 1.0),
         )
         ready = getattr(dut, f"{sink['prefix']}_tready")
         self.output = Monitor(
@@ -64,7 +66,10 @@ class Net:
         ]
         self.wanted = len(job["frames"]) * sink["beats"]
         self.sink = Sink(
-            self.output.valid, ready, pace=pace("stalls"), shy_from=self.wanted - sink["beats"]
+            self.output.valid,
+            ready,
+            pace=pace("stalls", 0.0),
+            shy_from=self.wanted - sink["beats"],
         )
         self.moved = 0
 

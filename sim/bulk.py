@@ -15,7 +15,7 @@ from hwgen.progress import Progress, silent
 from hwgen.sim.build import HERE, Build, Simulator, Source, build, run
 from hwgen.sim.ports import Ports
 from hwgen.sim.recorded import Beats, Recorded
-from hwgen.sim.stepwise import GRACE, progress_lines
+from hwgen.sim.stepwise import GRACE, progress_lines, standstill
 from hwgen.sim.vectors import pack
 
 PAUSE = 77  # of 256 cycles, with stalls
@@ -113,10 +113,11 @@ def _go(
             "beats": ports.input.beats,
             "total": count * ports.input.beats,
             "wanted": count * ports.output.beats,
-            "patience": 20 * ports.interval + 5000,
+            "patience": 10 * standstill(ports) + 5000,
             "grace": GRACE,
             "gaps": pause,
             "stalls": pause,
+            "hold": standstill(ports) if stalls else 0,
             "seed": seed & 0xFFFFFFFF,
             "tick": max(1, count // 200) * ports.output.beats,
         }

@@ -4,8 +4,8 @@
 // "cycle tlast tdata" (hexadecimal) for each result; beats of an image, total, beats to send, wanted,
 // results to wait for; patience, cycles without progress after which it gives up; grace, cycles that it goes on
 // afterwards, to see results that should not be; gaps and stalls, how often an input or output pauses, in
-// 1/256; seed. At the end a line "end cycle first taken breaches frame_error stuck", first being the cycle in
-// which the first beat was taken.
+// 1/256; hold, cycles for which the output pauses at first, and now and then; seed. At the end a line
+// "end cycle first taken breaches frame_error stuck", first being the cycle in which the first beat was taken.
 // A breach: valid fell, or tdata or tlast changed, before the result was taken.
 `timescale 1ns/1ps
 
@@ -17,7 +17,7 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
     reg [8*4096-1:0] name;
     integer stim, result, read;
     reg [31:0] image_beats, total, wanted, patience, grace, tick;
-    reg [31:0] gaps, stalls, seed;
+    reg [31:0] gaps, stalls, hold, seed;
 
     reg [IN_BITS-1:0] word, tdata;
     reg tvalid, tlast;
@@ -30,6 +30,7 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
     reg [31:0] sent, place, taken, got, quiet, after, breaches;
     reg [OUT_BITS:0] held;
     reg holding;
+    reg [31:0] rest;
     reg [31:0] random_in, random_out;
 
     top top(.clk(clk), .rst(rst),
@@ -61,11 +62,13 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
         if (!$value$plusargs("tick=%d", tick)) tick = 0;
         if (!$value$plusargs("gaps=%d", gaps)) gaps = 0;
         if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
+        if (!$value$plusargs("hold=%d", hold)) hold = 0;
         if (!$value$plusargs("seed=%d", seed)) seed = 0;
         random_in = seed ^ 32'h9e3779b9;
         random_out = seed ^ 32'h7f4a7c15;
         {tvalid, tlast, m_tready, holding, done} = 0;
         tdata = 0;
+        rest = hold;
         {cycle, first, sent, place, taken, got, quiet, after, breaches} = 0;
     end
 
@@ -92,7 +95,13 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
                 tvalid <= 0;
         end
 
-        m_tready <= random_out[23:16] >= stalls;
+        if (rest != 0) begin
+            rest <= rest - 1;
+            m_tready <= 0;
+        end else begin
+            if (random_out[15:0] == 0) rest <= hold;
+            m_tready <= random_out[23:16] >= stalls;
+        end
         if (holding && (!m_tvalid || held != {m_tlast, m_tdata})) breaches <= breaches + 1;
         holding <= m_tvalid && !m_tready;
         held <= {m_tlast, m_tdata};
@@ -105,7 +114,8 @@ module bulk #(parameter IN_BITS = 8, parameter OUT_BITS = 8) (
 
         if (taken == total && got >= wanted) after <= after + 1;
         if (after == grace || quiet == patience) begin
-            $fwrite(result, "end %0d %0d %0d %0d %b %b\n", cycle, first, taken, breaches, frame_error, after != grace);
+            $fwrite(result, "end %0d %0d %0d %0d %b %b\n",
+                    cycle, first, taken, breaches, frame_error, after != grace);
             $fclose(result);
             done <= 1;
         end

@@ -25,25 +25,41 @@ class Signal(Protocol):
 class Pace:
     """Decides in each cycle whether to go on, in phases of random length and random eagerness.
 
-    Phases of never, seldom, often and always make both long standstills and dense bursts; a design
-    that only survives evenly spread pauses is found out.
-    Parameters: rng, the random generator; None to go on always.
+    Phases of never, seldom, often and always make both standstills and dense bursts; a design that
+    only survives evenly spread pauses is found out. Behind layers that give few results, only a
+    standstill of some images' time is felt at all, so the first phase is one of ``reach`` cycles,
+    and others of up to that length follow now and then.
+
+    Parameters
+    ----------
+    rng : random.Random or None
+        None: go on always.
+    reach : int
+        Cycles of the longest standstill.
+    first : float
+        Eagerness in the first ``reach`` cycles.
     """
 
     EAGERNESS = (0.0, 0.1, 0.5, 0.5, 0.9, 1.0)
+    SHORT = 40                # cycles of an ordinary phase, at most
 
-    def __init__(self, rng: random.Random | None) -> None:
+    def __init__(self, rng: random.Random | None, *, reach: int = 0, first: float = 0.0) -> None:
         self.rng = rng
-        self.left = 0
-        self.eager = 1.0
+        self.reach = reach
+        self.left = reach
+        self.eager = first
+        self.seldom = min(1 / 8, self.SHORT / max(reach, 1))
 
     def go(self) -> bool:
         """Tell whether to go on in this cycle."""
         if self.rng is None:
             return True
         if self.left == 0:
-            self.left = self.rng.randint(1, 40)
-            self.eager = self.rng.choice(self.EAGERNESS)
+            if self.reach > self.SHORT and self.rng.random() < self.seldom:
+                self.left, self.eager = self.rng.randint(self.SHORT, self.reach), 0.0
+            else:
+                self.left = self.rng.randint(1, self.SHORT)
+                self.eager = self.rng.choice(self.EAGERNESS)
         self.left -= 1
         return self.rng.random() < self.eager
 

@@ -69,14 +69,14 @@ def every_layer(
             for n, (design, batch) in enumerate(zip(designs, images, strict=True))
         ]
         first = designs[0].ports
-        slowest = max(design.ports.interval for design in designs)
+        slowest = max(standstill(design.ports) for design in designs)
         job = {
             "clock": first.clock,
             "reset": first.reset,
             "out": "out.json",
             "seed": seed,
             "stalls": stalls,
-            "patience": 20 * slowest + 5000,
+            "patience": 10 * slowest + 5000,
             "grace": GRACE,
             "nets": nets,
         }
@@ -127,6 +127,12 @@ def _source(verilog: Path, ports: Sequence[Ports], *, wave: bool) -> Source:
     return Source((verilog,), first.top, tuple(dict.fromkeys(read)), tuple(write), wave=wave)
 
 
+def standstill(ports: Ports) -> int:
+    """Return for how many cycles nothing must be taken until even the input has to wait."""
+    latency = 4 * ports.interval if ports.latency is None else ports.latency
+    return 2 * latency + 4 * ports.interval
+
+
 def watched(ports: Ports) -> list[Tap]:
     """Return the taps that have a stream of their own."""
     return [tap for tap in ports.taps if not tap.alias]
@@ -149,6 +155,7 @@ def _net(
         "frame_error": ports.frame_error,
         "words": words,
         "frames": lengths,
+        "reach": standstill(ports),
         "taps": [
             {
                 "layer": tap.layer,

@@ -135,3 +135,18 @@ def test_monitor_finds_breach(cycles: list[tuple[str, str, str]], breach: str) -
 def test_monitor_tells_few_counts_all() -> None:
     one = monitored(*[("X", "1", "0")] * 20)
     assert (len(one.breaches), one.breach_count) == (Monitor.MOST, 20)
+
+
+def test_pace_stands_still_first_and_again() -> None:
+    pace = Pace(random.Random(1), reach=300)
+    went = [pace.go() for _ in range(20000)]
+    assert went[:300] == [False] * 300
+    runs = "".join("1" if go else " " for go in went[300:]).replace("1", "1 ").split("1")
+    assert max(len(run) for run in runs) > 150
+    assert sum(went) > 5000
+
+
+def test_pace_goes_on_first() -> None:
+    pace = Pace(random.Random(1), reach=300, first=1.0)
+    assert all(pace.go() for _ in range(300))
+    assert not all(pace.go() for _ in range(300))
