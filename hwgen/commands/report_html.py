@@ -16,6 +16,7 @@ from hwgen.files import write_atomic
 from hwgen.network import Conv2d, Dense, Layer
 
 DASH = "–"
+NOTHING = int(np.iinfo(np.int64).min)     # in samples.npz: no result came
 MOST_SAMPLES = 12
 MOST_PICTURES = 24               # layers whose kernels are drawn
 # Nothing may be fetched and no script may run, whatever a file's texts hold.
@@ -275,8 +276,9 @@ def _samples(material: Material) -> str:
         figures.append(f'<figure class="sample"><img src="{shown}" alt="input image {n}">'
                        f"<div>{_outcome(material, samples, n)}</div></figure>")
     return (
-        "<section><h2>Images</h2><p class=\"soft\">Test images, what the golden model computes "
-        "and what the simulated hardware gave; the bars are the hardware's scores.</p>"
+        "<section><h2>Images</h2><p class=\"soft\">What the golden model computes and what the "
+        "simulated hardware gave; the bars are the hardware's scores. Images on which the two "
+        "differ are taken first, then wrong classes, then the first of the set.</p>"
         f'<div class="samples">{"".join(figures)}</div></section>'
     )
 
@@ -285,6 +287,8 @@ def _outcome(material: Material, samples: Samples, n: int) -> str:
     names = material.network.metadata.get("class_names")
 
     def word(number: int) -> str:
+        if number == NOTHING:
+            return "nothing"
         known = isinstance(names, list) and 0 <= number < len(names)
         return _text(names[number] if known else number, 24)
 
@@ -304,7 +308,8 @@ def _outcome(material: Material, samples: Samples, n: int) -> str:
         lines.append(f"golden {word(expected)}, hardware {word(got)}")
     lines.append('<span class="good">all equal</span>' if equal
                  else '<span class="bad">different</span>')
-    bars = _bars(samples.hardware[n][scores], got) if scores else ""
+    shown = samples.hardware[n][scores]
+    bars = _bars(shown, got) if scores and NOTHING not in shown else ""
     return f'<figcaption>{"<br>".join(lines)}</figcaption>{bars}'
 
 

@@ -9,6 +9,7 @@ import typer
 
 from hwgen.commands import common
 from hwgen.errors import HwgenError
+from hwgen.files import read_json, write_atomic
 
 
 def rtl(
@@ -31,7 +32,22 @@ def rtl(
 
     with common.progress_display() as progress:
         plan = emit.write_design(net, out, progress=progress)
+    take_records(net.parent, out, plan["digest"])
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
         f"digest {plan['digest'][:12]}"
     )
+
+
+def take_records(source: Path, out: Path, digest: str) -> None:
+    """Copy what ``hwgen compress`` noted beside a network file, for the report, if it is of it."""
+    try:
+        found = read_json(source / "compress.json")
+    except HwgenError:
+        return
+    if source.resolve() == out.resolve() or not isinstance(found, dict):
+        return
+    if found.get("digest") == digest:
+        for path in (source / "compress.json", source / "before.npz"):
+            if path.is_file():
+                write_atomic(out / path.name, path.read_bytes())
