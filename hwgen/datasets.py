@@ -233,7 +233,8 @@ def _members(path: Path) -> dict[str, Array]:
     import zlib
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file:              # numpy leaves it open where it fails
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("no .npz archive")
             return {name: archive[name] for name in archive.files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -258,3 +259,32 @@ def test_a_wrong_set(text, message):
 def test_scale_digits_wrong():
     with pytest.raises(HwgenError, match="1, 2 or 3, not 4"):
         Options(Levels.parse("P7"), scale_digits=4)
+
+
+# Relative squared error of AlexNet's first layers: by kernel, filter and layer, conv1 then conv2.
+TABLE = {
+    "T3": (0.180, 0.203, 0.278, 0.191, 0.306, 0.353),
+    "P5": (0.079, 0.094, 0.142, 0.080, 0.167, 0.207),
+    "P7": (0.042, 0.049, 0.073, 0.036, 0.087, 0.116),
+    "P9": (0.032, 0.036, 0.047, 0.024, 0.051, 0.070),
+    "Q4": (0.028, 0.035, 0.062, 0.026, 0.077, 0.107),
+    "Q8": (0.0083, 0.0111, 0.0232, 0.0065, 0.0300, 0.0503),
+    "Q16": (0.0023, 0.0032, 0.0080, 0.0013, 0.0099, 0.0203),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_alexnet_table(name):
+    if not (root := os.environ.get("HWGEN_DATA")):
+        pytest.skip("HWGEN_DATA is not set: weights/alexnet_conv12_int8.npz is needed")
+    with np.load(f"{root}/weights/alexnet_conv12_int8.npz") as file:
+        layers = [file[layer] / 256 for layer in ("conv1", "conv2")]
+    found = [
+        approximate(weights, Options(Levels.parse(name), scale)).relative_error
+        for weights in layers
+        for scale in Scale
+    ]
+    # The optimum may lie a little below a published figure, never above it.
+    for error, published in zip(found, TABLE[name], strict=True):
+        unit = 1e-4 if TABLE[name][0] < 0.01 else 1e-3
+        assert published - unit < error < published + 0.51 * unit

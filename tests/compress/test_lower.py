@@ -218,7 +218,7 @@ def test_relu6_and_bounds_of_codes():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(108, 4))
     _, network = lowered(module.double().eval(), images, levels="Q8", act_bits=8)
-    clip, = (layer for layer in network.layers if isinstance(layer, Requantise))
+    (clip,) = (layer for layer in network.layers if isinstance(layer, Requantise))
     assert clip.lo == 0
     assert clip.hi == min(255, 6 * 2**clip.frac)
 
@@ -280,7 +280,7 @@ def test_a_few_outliers_are_clipped():
     largest = form.hi * 2.0**-form.frac
     assert largest < 4
     tried = []
-    for frac in range(-4, 8):                        # no other step has less error
+    for frac in range(-4, 8):  # no other step has less error
         rounded = np.clip(np.floor(values * 2.0**frac + 0.5), -8, 7) * 2.0**-frac
         tried.append((((rounded - values) ** 2).sum(), frac))
     assert min(tried)[1] == form.frac
