@@ -176,6 +176,14 @@ def test_source_read_twice() -> None:
     assert value_ranges(network)["sum"].hi.tolist() == [24]
 
 
+def test_piece_ends_before_its_breakpoint() -> None:
+    """Pieces of 4x + 50 below 0, 0 from there on: 50 itself is never reached, nor is 4 * 3 + 50."""
+    network = Network((
+        Input("image", 1, 1, 1, -4, 3, 0),
+        Activation("curve", "image", int64([0]), int64([4, 0]), int64([50, 0]), 0, -99, 99, 0)))
+    assert value_ranges(network)["curve"].hi.tolist() == [46]
+
+
 def test_linear_range_by_every_corner() -> None:
     rng = np.random.default_rng(0)
     weight = rng.integers(-9, 9, (5, 4))
