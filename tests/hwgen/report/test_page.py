@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from hwgen import netfile
-from hwgen.commands import report_html_picture as picture
-from hwgen.commands.report_html import write_report
 from hwgen.errors import HwgenError
 from hwgen.network import (
     Add,
@@ -24,6 +22,8 @@ from hwgen.network import (
     Network,
     Requantise,
 )
+from hwgen.report import picture
+from hwgen.report.page import write_report
 
 HOSTILE = "<script>alert('x')</script>\"&"
 VOID = {"meta", "img", "br", "link"}
