@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.design import Design, read_design
 from hwgen.boards.targets import Target, find_target
 from hwgen.boards.wrapper import Port, Wrapper
@@ -250,6 +251,10 @@ def _wrap(design: Design, target: Target, work: Path) -> None:
         "write_json wrapped.json",
     ]
     run_yosys("\n".join(script), cwd=work, log=work / "wrapper.log")
+    if target.nextpnr == "ecp5":
+        wrapped = json.loads((work / "wrapped.json").read_bytes())
+        cut_unread_carries(wrapped["modules"]["hwgen_wrapper"])
+        (work / "wrapped.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
 
 def _pin_names(wrapper: Wrapper) -> list[str]:
