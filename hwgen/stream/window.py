@@ -87,9 +87,8 @@ class Axis:
         if self.stride == 1:
             return inside
         start = -self.first % self.stride
-        phase = Signal(
-            range(self.stride), name=f"{name}_phase", init=(start + place.init) % self.stride
-        )
+        # Wrong in the first walk over padding alone, in which no window leaves.
+        phase = Signal(range(self.stride), name=f"{name}_phase", init=start)
         with m.If(step):
             m.d.sync += phase.eq(
                 Mux(place == self.places - 1, start, Mux(phase == self.stride - 1, 0, phase + 1))
