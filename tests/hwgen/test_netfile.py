@@ -67,6 +67,8 @@ def test_same_network_gives_same_bytes(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
         netfile.save(lenet5_shape(1), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_digest_by_its_definition(tmp_path: Path) -> None:
