@@ -39,6 +39,11 @@ from hwgen.stream.requantise import lanes_agree
 GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
 
 
+# Of the engine's top module, whose instances carry the layers' names.
+PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"
+                                        for name in ("data", "valid", "ready", "last")))
+
+
 @dataclass(frozen=True)
 class Options:
     """Choices of the user.
@@ -133,6 +138,9 @@ def make_plan(network: Network, options: Options | None = None) -> Plan:
 
     Raises: HwgenError naming the layer if it cannot be built.
     """
+    for layer in network.layers:
+        if layer.name in PORTS:
+            raise layer.error("name", "a name that no port of the engine has", layer.name)
     options = options or Options()
     planner = _Planner(network, options)
     for layer in network.layers:

@@ -117,10 +117,6 @@ class StreamTop(wiring.Component):
                 "frame_error": Out(1),
             }
         )
-        for one in plan.layers:
-            if one.layer.name in ("clk", "rst", *self.signature.members):
-                name = one.layer.name
-                raise one.layer.error("name", "a name that no port of the engine has", name)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()

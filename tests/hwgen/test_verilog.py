@@ -34,7 +34,7 @@ from hwgen.network import (
 )
 from hwgen.ranges import linear_range, width_of
 from hwgen.stream.emit import header_lines, make_top, ports_json, write_design
-from hwgen.stream.plan import Options
+from hwgen.stream.plan import PORTS, Options
 from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
 
@@ -132,7 +132,7 @@ EMIT = """
 import sys
 from pathlib import Path
 from hwgen.stream.emit import write_design
-from hwgen.stream.plan import Options
+from hwgen.stream.plan import PORTS, Options
 write_design(Path(sys.argv[1]), Path(sys.argv[2]), options=Options(dense="rom"))
 """
 
@@ -251,6 +251,7 @@ def test_ports_of_top(text):
     scores = found.pop("m_axis_tdata")
     assert scores[0] == "output"
     assert scores[1] % 8 == 0
+    assert {"m_axis_tdata", *found} == set(PORTS)
     assert found == {
         "clk": ("input", 1),
         "rst": ("input", 1),
