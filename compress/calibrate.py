@@ -109,13 +109,13 @@ def choose(
     largest = float(np.abs(seen).max(initial=0.0))
     if largest == 0:
         return Format(lo, hi, 0)
-    function = FUNCTIONS.get(curve or "", lambda x: x)
-    exact = function(seen)
+    exact = FUNCTIONS[curve](seen) if curve else seen
     first = int(np.floor(np.log2(hi / largest)))
     best, least = first, np.inf
     for frac in range(first, first + DEEPEST):
         rounded = np.ldexp(np.clip(np.floor(np.ldexp(seen, frac) + 0.5), lo, hi), -frac)
-        error = float(((function(rounded) - exact) ** 2).sum())
+        made = FUNCTIONS[curve](rounded) if curve else rounded
+        error = float(((made - exact) ** 2).sum())
         if error < least:
             best, least = frac, error
     if lower is not None:

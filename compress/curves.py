@@ -110,9 +110,9 @@ def evaluate(table: Table, x: Int64Array) -> Int64Array:
     """Return the table's codes for input codes."""
     k = np.searchsorted(table.breakpoints, x, side="right")
     half = 1 << (table.shift - 1) if table.shift else 0
-    return np.clip(
-        (x * table.slopes[k] + table.offsets[k] + half) >> table.shift, table.lo, table.hi
-    )
+    value = (x * table.slopes[k] + table.offsets[k] + half) >> table.shift
+    codes: Int64Array = np.clip(value, table.lo, table.hi)
+    return codes
 
 
 def _cut(lines: FloatArray, bound: float, most: int) -> list[tuple[int, int, float]] | None:

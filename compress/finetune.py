@@ -130,7 +130,7 @@ def _fit(
     module.train()
     done = 0
     for _ in range(passes):
-        for chosen in torch.randperm(count, generator=random).split(recipe.batch):
+        for chosen in torch.split(torch.randperm(count, generator=random), recipe.batch):
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * _one_cycle(done / steps)
             batch = augment(x[chosen.to(device)], recipe, random)
@@ -138,7 +138,7 @@ def _fit(
                 module(batch), y[chosen.to(device)], label_smoothing=recipe.smoothing
             )
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             done += 1
             yield done / steps, float(loss.detach())

@@ -44,8 +44,8 @@ def in_batches(
 ) -> None:
     """Run images in batches and hand each batch's values to ``visit``."""
     names = tuple(keep)
-    for part in x.split(batch):
-        visit(run(graph, part, keep=names))
+    for first in range(0, len(x), batch):
+        visit(run(graph, x[first : first + batch], keep=names))
 
 
 def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:

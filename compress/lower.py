@@ -308,16 +308,11 @@ class _Lowering:
             moved = F.linear(mean.flatten(1), change)[0]
         else:
             top, left, bottom, right = node.padding
-            moved = F.conv2d(
-                F.pad(mean, (left, right, top, bottom)),
-                change,
-                None,
-                node.stride,
-                0,
-                node.dilation,
-                node.groups,
-            )[0].mean((1, 2))
-        return node.bias + moved.numpy()
+            padded = F.pad(mean, (left, right, top, bottom))
+            moved = F.conv2d(padded, change, None, node.stride, 0, node.dilation, node.groups)
+            moved = moved[0].mean((1, 2))
+        bias: g.FloatArray = node.bias + moved.numpy()
+        return bias
 
     def _sum(self, node: g.AvgPool | g.Add) -> None:
         channels = self._graph.shapes[node.name][0]

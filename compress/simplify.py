@@ -82,9 +82,12 @@ def _pad(graph: g.Graph, node: g.Node) -> g.Graph | None:
         return None
     source = graph.by_name[node.sources[0]]
     if isinstance(source, g.Pad):
-        total = tuple(a + b for a, b in zip(node.padding, source.padding, strict=True))
+        top, left, bottom, right = (
+            a + b for a, b in zip(node.padding, source.padding, strict=True)
+        )
         if _only_reader(graph, source.name) is node:
-            return graph.with_node(replace(node, padding=total)).without(source.name)
+            both = replace(node, padding=(top, left, bottom, right))
+            return graph.with_node(both).without(source.name)
     kinds: tuple[type[g.Node], ...] = (g.Conv, g.AvgPool)
     if isinstance(source, g.Clip) and source.lo is not None and source.lo >= 0:
         kinds = (*kinds, g.MaxPool)  # a zero is never above codes from 0 up

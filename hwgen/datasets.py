@@ -323,7 +323,8 @@ def _pictures(folder: Path) -> tuple[list[str], Images, npt.NDArray[np.int64]]:
             f"{folder}: two or more folders of PNG or JPEG pictures needed, there are "
             f"{len(classes)} folders with {len(files)} pictures"
         )
-    images, mode = [], ""
+    images: list[npt.NDArray[np.uint8]] = []
+    mode = ""
     for path, _ in files:
         try:
             with Image.open(path) as picture:

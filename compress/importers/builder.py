@@ -30,9 +30,10 @@ def unsupported(place: str, what: str) -> HwgenError:
 def pair(place: str, what: str, value: object) -> tuple[int, int]:
     """Return one or two whole numbers as two."""
     values = list(value) if isinstance(value, Sequence) else [value]
-    if len(values) not in (1, 2) or not all(isinstance(v, int) for v in values):
+    whole = [v for v in values if isinstance(v, int)]
+    if len(values) not in (1, 2) or len(whole) != len(values):
         raise HwgenError(f"{place}: {what} of one or two whole numbers needed, not {value!r}")
-    return values[0], values[-1]
+    return whole[0], whole[-1]
 
 
 class Builder:
@@ -208,11 +209,9 @@ class Builder:
         """Average pooling to a given size that divides the image's."""
         values = list(size) if isinstance(size, Sequence) else [size, size]
         _, height, width = self._shapes[source]
-        rows, columns = (
-            side if want is None else want
-            for want, side in zip(values, (height, width), strict=True)
-        )
-        if height % rows or width % columns:
+        sides = zip(values, (height, width), strict=True)
+        rows, columns = pair(name, "size", [old if new is None else new for new, old in sides])
+        if min(rows, columns) < 1 or height % rows or width % columns:
             raise unsupported(
                 name,
                 f"adaptive pooling from {height}x{width} to {rows}x{columns} pixels "

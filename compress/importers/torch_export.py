@@ -9,7 +9,6 @@ pickled is refused.
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -103,7 +102,8 @@ def _tensor(
             "with plain tensors"
         )
     meta = entry["tensor_meta"]
-    kind, sizes = meta["dtype"], [int(size["as_int"]) for size in meta["sizes"]]
+    kind = meta["dtype"]
+    sizes: list[int] = [int(size["as_int"]) for size in meta["sizes"]]
     strides = [int(stride["as_int"]) for stride in meta["strides"]]
     raw = _read(path, archive, members, f"data/weights/{entry['path_name']}", MAX_BYTES)
     if kind == _BFLOAT16:
@@ -118,8 +118,11 @@ def _tensor(
     reach = (
         first + 1 + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     )
-    if min([first, *sizes, *strides], default=0) < 0 or (math.prod(sizes) and reach > flat.size):
-        raise HwgenError(f"{path}: {name}: {math.prod(sizes)} numbers needed, {flat.size} there")
+    count = 1
+    for size in sizes:
+        count *= size
+    if min(first, *sizes, *strides, 0) < 0 or count > flat.size or (count and reach > flat.size):
+        raise HwgenError(f"{path}: {name}: {count} numbers needed, {flat.size} there")
     places: Array = np.full((), first, dtype=np.int64)
     for size, stride in zip(sizes, strides, strict=True):
         places = places[..., None] + np.arange(size) * stride

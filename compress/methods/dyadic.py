@@ -248,7 +248,8 @@ def _best_codes(magnitudes: FloatArray, levels: Levels) -> Int64Array:
     best = np.argmax(mt**2 / tt, axis=1)
     threshold = flat[np.arange(len(flat)), order[np.arange(len(flat)), best]]
     reached = (breaks >= threshold[:, None, None]) & (ratio[:, :, None] > 0)
-    return steps[reached.sum(2)]
+    codes: Int64Array = steps[reached.sum(2)]
+    return codes
 
 
 def _fit_scale(groups: FloatArray, codes: Int64Array, bits: int) -> tuple[FloatArray, FloatArray]:
@@ -309,4 +310,5 @@ def snap(
 
 
 def _error(groups: FloatArray, codes: Int64Array, scale: FloatArray, bits: int) -> FloatArray:
-    return ((groups - np.ldexp(codes * scale[:, None], -bits)) ** 2).sum(1)
+    error: FloatArray = ((groups - np.ldexp(codes * scale[:, None], -bits)) ** 2).sum(1)
+    return error

@@ -119,4 +119,5 @@ def output_error(weights: FloatArray, result: Result, covariance: FloatArray) ->
     wrong = (weights - result.values()).reshape(
         covariance.shape[0], outputs // covariance.shape[0], -1
     )
-    return np.einsum("gon,gnm,gom->go", wrong, covariance, wrong).reshape(outputs)
+    error: FloatArray = np.einsum("gon,gnm,gom->go", wrong, covariance, wrong).reshape(outputs)
+    return error
