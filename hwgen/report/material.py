@@ -1,7 +1,7 @@
 """What a report is made of: the files that the verbs left in a design's folder.
 
-A file that is not there, is broken or is of another network is left out and named with its reason;
-nothing is made up in its place.
+A file that is not there is named with the command that writes it; nothing is made up in its place.
+A file that is broken, or of another network than net.npz, is refused.
 """
 
 from __future__ import annotations
@@ -18,24 +18,46 @@ import numpy.typing as npt
 from hwgen.cost import LayerCost, network_cost
 from hwgen.errors import HwgenError
 from hwgen.files import read_json
-from hwgen.netfile import load
+from hwgen.layer_base import shown
+from hwgen.netfile import BROKEN, load
 from hwgen.network import Network
 
 MADE_BY = {
     "compress": "hwgen compress", "plan": "hwgen rtl", "ports": "hwgen rtl",
     "verify": "hwgen verify", "synth": "hwgen synth",
 }
+LACKS = {
+    "compress": "float and integer accuracy, error of each layer",
+    "plan": "form, size and pace of each layer",
+    "ports": "tool version",
+    "verify": "comparison with the golden model, accuracy in hardware, proof",
+    "synth": "LUTs, clock, multipliers",
+    "before": "kernels before compression",
+    "samples": "images with their results",
+}
 MAX_ARRAYS = 1 << 28           # bytes of arrays read for pictures
+NOTHING = np.iinfo(np.int64).min         # a result that the hardware did not give
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Some images with what came out. Parameters: images, (N, C, H, W); labels, (N,) or None;
-    golden and hardware, (N, outputs) integers; names, of the outputs (``class``, ``score_0``, ...).
+    """Some images with what came out.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) integers
+    labels : (N,) integers or None
+    index : (N,) integers
+        Of each image in the set that was sent.
+    golden, hardware : (N, outputs) integers
+        NOTHING where the hardware gave none.
+    names : tuple of str
+        Of the outputs: ``class``, ``score_0``, ...
     """
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[Any] | None
+    index: npt.NDArray[Any]
     golden: npt.NDArray[Any]
     hardware: npt.NDArray[Any]
     names: tuple[str, ...]
@@ -83,37 +105,47 @@ class Material:
 
 
 def read_material(directory: Path) -> Material:
-    """Read a design's folder. Raises: HwgenError if its net.npz is missing or broken."""
+    """Read a design's folder.
+
+    Raises: HwgenError if net.npz is missing, or if a file is broken or of another network.
+    """
     directory = Path(directory)
     network = load(directory / "net.npz")
     missing: list[str] = []
     files = {}
     for name, verb in MADE_BY.items():
-        found = _read_file(directory / f"{name}.json", network.digest, verb, missing)
-        if found is not None:
-            files[name] = found
-    return Material(
-        network, files, missing, _read_before(directory / "before.npz", missing),
-        _read_samples(directory / "samples.npz", network, missing),
-        {cost.name: cost for cost in network_cost(network)},
-    )
+        path = directory / f"{name}.json"
+        if _is_there(path, verb, missing):
+            files[name] = _read_file(path, network.digest, verb)
+    before: dict[str, npt.NDArray[Any]] = {}
+    if _is_there(directory / "before.npz", "hwgen compress", missing):
+        before = _read_before(directory / "before.npz")
+    samples = None
+    if _is_there(directory / "samples.npz", "hwgen verify", missing):
+        samples = _read_samples(directory / "samples.npz", network)
+    costs = {cost.name: cost for cost in network_cost(network)}
+    return Material(network, files, missing, before, samples, costs)
 
 
-def _read_file(
-    path: Path, digest: str, verb: str, missing: list[str]
-) -> dict[str, Any] | None:
-    if not path.is_file():
-        missing.append(f"{path.name} is not there: {verb} writes it")
-        return None
-    try:
-        found = read_json(path)
-    except HwgenError as error:
-        missing.append(str(error))
-        return None
-    if not isinstance(found, dict) or found.get("digest") != digest:
-        missing.append(f"{path.name} is of another network: run {verb} again")
-        return None
+def _is_there(path: Path, verb: str, missing: list[str]) -> bool:
+    if path.is_file():
+        return True
+    missing.append(f"{path.name} is not there ({LACKS[path.stem]}): {verb} writes it")
+    return False
+
+
+def _read_file(path: Path, digest: str, verb: str) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise HwgenError(f"{path}: a JSON object needed, not {shown(found)}")
+    _same_network(path, found.get("digest"), digest, verb)
     return found
+
+
+def _same_network(path: Path, found: object, digest: str, verb: str) -> None:
+    if found != digest:
+        raise HwgenError(f"{path}: digest {digest[:12]} of net.npz needed, not "
+                         f"{shown(str(found)[:12])}: run {verb} again")
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -122,53 +154,41 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
         if size > MAX_ARRAYS:
-            raise HwgenError(f"{path.name} must hold at most {MAX_ARRAYS} bytes, not {size}")
+            raise HwgenError(f"{path}: at most {MAX_ARRAYS} bytes needed, not {size}")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except HwgenError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError,
-            RuntimeError) as error:
-        raise HwgenError(f"{path.name} cannot be read: {error}") from error
+    except (*BROKEN, OSError, KeyError, MemoryError, SyntaxError) as error:
+        raise HwgenError(f"{path}: plain arrays (.npz) needed ({shown(str(error))})") from error
 
 
-def _read_before(path: Path, missing: list[str]) -> dict[str, npt.NDArray[Any]]:
-    if not path.is_file():
-        missing.append(f"{path.name} is not there: hwgen compress writes it")
-        return {}
-    try:
-        arrays = _read_arrays(path)
-    except HwgenError as error:
-        missing.append(str(error))
-        return {}
-    weights = {name.removesuffix(".weight"): array for name, array in arrays.items()
-               if not name.endswith(".bias")}
-    return {name: array for name, array in weights.items()
-            if array.dtype.kind in "fiu" and array.ndim in (2, 4) and np.isfinite(array).all()}
+def _read_before(path: Path) -> dict[str, npt.NDArray[Any]]:
+    return {
+        name.removesuffix(".weight"): array for name, array in _read_arrays(path).items()
+        if name.endswith(".weight") and array.dtype.kind in "fiu" and np.isfinite(array).all()
+    }
 
 
-def _read_samples(path: Path, network: Network, missing: list[str]) -> Samples | None:
-    if not path.is_file():
-        missing.append(f"{path.name} is not there: hwgen verify writes it")
-        return None
-    try:
-        arrays = _read_arrays(path)
-        images, golden, hardware = (arrays[name] for name in ("images", "golden", "hardware"))
-        digest, names = str(arrays["digest"]), tuple(str(name) for name in arrays["names"])
-    except (HwgenError, KeyError, TypeError) as error:
-        missing.append(str(error) if isinstance(error, HwgenError)
-                       else f"{path.name} must hold images, golden, hardware, names and digest")
-        return None
-    if digest != network.digest:
-        missing.append(f"{path.name} is of another network: run hwgen verify again")
-        return None
-    count, lanes = len(images), len(names)
-    shapes = {golden.shape, hardware.shape}
-    numbers = all(array.dtype.kind in "iu" for array in (images, golden, hardware))
-    if images.ndim != 4 or shapes != {(count, lanes)} or not numbers:
-        missing.append(f"{path.name} must hold integer images and results of the same number")
-        return None
+def _read_samples(path: Path, network: Network) -> Samples:
+    arrays = _read_arrays(path)
+    lacking = {"digest", "images", "golden", "hardware", "names"} - arrays.keys()
+    if lacking:
+        raise HwgenError(f"{path}: an array {shown(min(lacking))} needed, there is none")
+    _same_network(path, str(arrays["digest"]), network.digest, "hwgen verify")
+    images, golden, hardware = (arrays[name] for name in ("images", "golden", "hardware"))
+    names = tuple(str(name) for name in np.ravel(arrays["names"]))
+    count = len(images) if images.ndim else 0
     labels = arrays.get("labels")
-    if labels is not None and (labels.shape != (count,) or labels.dtype.kind not in "iu"):
-        labels = None
-    return Samples(images, labels, golden, hardware, names)
+    index = arrays.get("index", np.arange(count))
+    shapes = {
+        "images": (images, (count, *network.tensors[network.input.name].shape)),
+        "golden": (golden, (count, len(names))), "hardware": (hardware, (count, len(names))),
+        "index": (index, (count,)),
+        "labels": (np.zeros(count, np.int64) if labels is None else labels, (count,)),
+    }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape or array.dtype.kind not in "iu":
+            raise HwgenError(f"{path}, {name}: integers of shape {shape} needed, not "
+                             f"{array.dtype} of {array.shape}")
+    return Samples(images, labels, index, golden, hardware, names)

@@ -1,281 +1,240 @@
 from __future__ import annotations
 
-import base64
-import json
+import dataclasses
 import re
-import struct
-import zlib
-from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 from hwgen import netfile
-from hwgen.errors import HwgenError
-from hwgen.network import (
-    Add,
-    ArgMax,
-    Conv2d,
-    Dense,
-    Flatten,
-    Input,
-    Network,
-    Requantise,
-)
-from hwgen.report import picture
-from hwgen.report.page import write_report
+from hwgen.commands import app
+from hwgen.files import read_json
+from hwgen.report.material import Material, read_material
+from hwgen.report.page import page, write_report
+from tests.hwgen.report.filled import Page, change, fill, network, places, records, replaced
 
-HOSTILE = "<script>alert('x')</script>\"&"
-VOID = {"meta", "img", "br", "link"}
+HOSTILE = "<script>alert('x')</script>\"&<img src=x onerror=y>"
 
 
-class Page(HTMLParser):
-    """Tags, attributes and text of a page; refuses tags that are not closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.addresses, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "action")]
-        assert not any(name.startswith("on") for name, _ in attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
+def report(folder: Path) -> Page:
+    """The page of a folder."""
+    return Page(write_report(folder).read_text(encoding="utf-8"))
 
 
-def network(**metadata):
-    rng = np.random.default_rng(0)
-    layers = (
-        Input("image", 1, 4, 4, 0, 15, 0),
-        Conv2d("conv1", "image", rng.integers(-2, 3, (2, 1, 3, 3)), [0, 1], [1, 2],
-               padding=(1, 1, 1, 1)),
-        Requantise("relu1", "conv1", [1, 1], [0, 0], [2, 3], 0, 15, 0),
-        Conv2d("conv2", "relu1", rng.integers(-2, 3, (2, 2, 1, 1)), [0, 0], [0, 0]),
-        Requantise("q2", "conv2", [1, 1], [0, 0], [1, 1], -8, 7, 0),
-        Add("sum", ("relu1", "q2"), (0, 0)),
-        Requantise("relu3", "sum", [1, 1], [0, 0], [0, 0], 0, 15, 0),
-        Flatten("flat", "relu3"),
-        Dense("fc", "flat", rng.integers(-4, 5, (3, 32)), [0, 0, 0], [0, 0, 0]),
-        ArgMax("class", "fc"),
-    )
-    return Network(layers, metadata)
-
-
-def fill(directory, net, **changes):
-    """Write every file of a finished design; return the JSON ones."""
-    digest = netfile.save(net, directory / "net.npz")
-    names = [layer.name for layer in net.layers]
-    files = {
-        "compress": {"digest": digest, "accuracy_float": 0.975, "accuracy_integer": 0.9694,
-                     "images": 360, "layers": [{"name": "conv1", "adders": 12345}]},
-        "plan": {"digest": digest, "interval": 20, "latency": 77, "layers": [
-            {"name": name, "form": "graph", "lut": 100 + n, "interval": 16, "latency": n}
-            for n, name in enumerate(names)]},
-        "ports": {"digest": digest, "version": "0.1.0"},
-        "verify": {"digest": digest, "simulator": "verilator", "images": 360, "passed": True,
-                   "values_compared": 4321, "mismatches": 0, "first_difference": None,
-                   "problems": [], "accuracy_golden": 0.9611, "accuracy_rtl": 0.9611, "layers": [
-                       {"name": name, "compared": 99, "mismatches": 0, "proof": "full"}
-                       for name in names]},
-        "synth": {"digest": digest, "target": "ecp5-85", "lut": 7915, "ff": 9159, "carry": 2729,
-                  "bram": 3, "dsp": 0, "mul_cells": 0, "fmax_mhz": 100.0,
-                  "tools": {"yosys": "0.70"}},
-    }
-    for name, change in changes.items():
-        files[name].update(change)
-    for name, value in files.items():
-        (directory / f"{name}.json").write_text(json.dumps(value))
-    rng = np.random.default_rng(1)
-    np.savez(directory / "before.npz", **{
-        f"{layer.name}.weight": rng.normal(size=layer.weight.shape).astype(np.float32)
-        for layer in net.layers if isinstance(layer, (Conv2d, Dense))})
-    golden = np.array([[2, 5, -6, 7], [0, 9, -6, 7]])
-    hardware = golden + np.array([[0, 0, 0, 0], [0, 0, 1, 0]])
-    np.savez(directory / "samples.npz", images=rng.integers(0, 16, (2, 1, 4, 4)), labels=[2, 1],
-             golden=golden, hardware=hardware, digest=digest,
-             names=["class", "score_0", "score_1", "score_2"])
-    return files
-
-
-def test_everything(tmp_path):
+def test_everything(tmp_path: Path) -> None:
     fill(tmp_path, network(model="tiny", method=["dyadic"]))
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
-    page = Page(path.read_text(encoding="utf-8"))
-    for words in ("tiny", "compressed by dyadic", "97.50 %", "96.94 %", "96.11 %", "7,915",
-                  "9,159", "4,321", "100.0 MHz", "5,000,000", "12,345", "yosys 0.70",
-                  "all equal", "different", "golden 2, hardware 2"):
-        assert words in page.text, words
-    assert "Not in this report" not in page.text
-    assert "What is wrong" not in page.text
-    assert page.tags.count("figure") == 2 + 2 * 3     # samples; before and after of each layer
+    shown = Page(path.read_text(encoding="utf-8"))
+    assert "Not in this report" not in shown.text
+    assert "What is wrong" not in shown.text
+    for words in (network(model="tiny", method=["dyadic"]).digest, "hwgen 0.1.7", "tiny",
+                  "compressed by dyadic:P9", "yosys 0.70", "reason 4", "form7"):
+        assert words in shown.text, words
+    assert "4,020,000" in shown.text             # 100.5 MHz, 25 cycles an image
+    assert "0.77 µs" in shown.text               # 77 cycles
+    assert "−1.41" in shown.text                 # 96.12 % less 97.53 %
 
 
-def test_needs_nothing_from_outside(tmp_path):
+SHARES = ("accuracy_float", "accuracy_integer", "accuracy_golden", "accuracy_rtl", "error")
+NUMBERS = [(name, place) for name, value in records(network()).items() for place in places(value)]
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """Of a finished design."""
+    return read_material(fill(tmp_path_factory.mktemp("design"), network()))
+
+
+@pytest.mark.parametrize(("name", "place"), NUMBERS, ids=[
+    f"{name}-{'-'.join(map(str, place))}" for name, place in NUMBERS])
+def test_each_figure_comes_from_its_file(
+    material: Material, name: str, place: tuple[Any, ...]
+) -> None:
+    """One number of one file changed: it stands in the page afterwards, and did not before."""
+    share = place[-1] in SHARES
+    new, shown = (0.876, ("87.60 %", "87.6 %")) if share else (424243, ("424,243", "424243"))
+    changed = {**material.files, name: replaced(material.files[name], place, new)}
+    before, after = (Page(page(one)).text
+                     for one in (material, dataclasses.replace(material, files=changed)))
+    assert not any(words in before for words in shown)
+    assert any(words in after for words in shown)
+
+
+def test_passed(tmp_path: Path) -> None:
+    shown = report(fill(tmp_path, network()))
+    assert "Passed. All 54,321 values compared in the simulated hardware (362 images) equal" in (
+        shown.text)
+    assert "Of 3 layers with weights 3 proven in full for all inputs." in shown.text
+    assert "0 multiplier cells, 0 DSP blocks." in shown.text
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"verify": {"mismatches": 3, "passed": False}}, "3 of 54,321 values compared"),
+    ({"verify": {"mismatches": 3}}, "3 of 54,321 values compared"),
+    ({"verify": {"passed": False}}, "something else is wrong"),
+    ({"verify": {"passed": "yes"}}, "something else is wrong"),
+    ({"verify": {"mismatches": None}}, "something else is wrong"),
+    ({"verify": {"gates": {"passed": False}}}, "something else is wrong"),
+    ({"synth": {"mul_cells": 2}}, "2 multiplier cells"),
+    ({"synth": {"dsp": 5}}, "5 DSP blocks"),
+    ({"synth": {"dsp": "0"}}, "0 DSP blocks"),
+])
+def test_failed(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    shown = report(fill(tmp_path, network(), **changes))
+    assert "Failed." in shown.text
+    assert words in shown.text
+    assert shown.all("p", "verdict") == [{"class": "verdict bad"}]
+
+
+def test_faults_are_named(tmp_path: Path) -> None:
+    shown = report(fill(tmp_path, network(), verify={
+        "mismatches": 3, "passed": False, "problems": ["m_axis: tlast is missing"],
+        "first_difference": {"layer": "conv1", "expected": 3, "got": 4},
+        "gates": {"passed": False, "problems": ["gates stand still"]}}))
+    assert "What is wrong" in shown.text
+    assert "first difference: layer conv1, expected 3, got 4" in shown.text
+    assert "tlast is missing" in shown.text
+    assert "gate level: gates stand still" in shown.text
+
+
+def test_layer_that_differs_stands_out(tmp_path: Path) -> None:
     fill(tmp_path, network())
-    text = write_report(tmp_path).read_text(encoding="utf-8")
-    page = Page(text)
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert "default-src 'none'" in text
-    assert not re.search(r"https?://|url\(|@import", text)
+    path = tmp_path / "verify.json"
+    change(path, replaced(read_json(path), ("layers", 1, "mismatches"), 1))
+    assert len(report(tmp_path).all("td", "bad")) == 2           # the layer's, and the sum
 
 
-def test_same_files_same_bytes(tmp_path):
+@pytest.mark.parametrize("proofs", [["none"] * 10, ["full"] + ["none"] * 9])
+def test_without_proof_it_is_not_complete(tmp_path: Path, proofs: list[str]) -> None:
+    """The first layer is the input, whose weights are none."""
+    layers = [{"name": layer.name, "proof": proof}
+              for layer, proof in zip(network().layers, proofs, strict=True)]
+    text = report(fill(tmp_path, network(), verify={"layers": layers})).text
+    assert "Not complete. All 54,321 values compared in the simulated hardware (362 images)" in text
+    assert "equal the golden model's. No layer is proven." in text
+
+
+@pytest.mark.parametrize(("name", "verb"), [
+    ("compress.json", "compress"), ("plan.json", "rtl"), ("ports.json", "rtl"),
+    ("verify.json", "verify"), ("synth.json", "synth"), ("before.npz", "compress"),
+    ("samples.npz", "verify")])
+def test_missing_file_is_named(tmp_path: Path, name: str, verb: str) -> None:
     fill(tmp_path, network())
-    first = write_report(tmp_path).read_bytes()
+    (tmp_path / name).unlink()
+    text = report(tmp_path).text
+    assert re.search(rf"{name} is not there \([a-zA-Z, ]+\): hwgen {verb} writes it", text)
+    assert text.count("is not there") == 1
+
+
+def test_network_alone(tmp_path: Path) -> None:
+    net = network()
+    netfile.save(net, tmp_path / "net.npz")
+    shown = report(tmp_path)
+    assert shown.text.count("is not there") == 7
+    assert "Not complete. Not verified yet. Not synthesised yet." in shown.text
+    assert "images per second" not in shown.text
+    assert "weights, and share" in shown.text                     # of the picture
+    assert not shown.all("img", "")[len(shown.all("figure", "kernel")):]
+
+
+def test_needs_nothing_from_outside(tmp_path: Path) -> None:
+    shown = report(fill(tmp_path, network()))
+    addresses = [attrs[name] for _, attrs in shown.tags for name in ("src", "href", "action")
+                 if name in attrs]
+    assert addresses
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in shown.tags}
+    assert "default-src 'none'" in shown.source
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", shown.source)
+
+
+def test_same_files_same_bytes(tmp_path: Path) -> None:
+    first = write_report(fill(tmp_path, network())).read_bytes()
     assert write_report(tmp_path).read_bytes() == first
 
 
-def test_hostile_texts_are_escaped(tmp_path):
-    net = network(model=HOSTILE, method=[HOSTILE], class_names=[HOSTILE] * 3)
-    fill(tmp_path, net, synth={"lut": HOSTILE, "device": HOSTILE, "tools": {HOSTILE: HOSTILE},
-                               "target": HOSTILE, "fmax_mhz": HOSTILE, "mul_cells": [HOSTILE]},
-         verify={"problems": [HOSTILE], "first_difference": {HOSTILE: HOSTILE},
-                 "accuracy_rtl": HOSTILE, "layers": [{"name": "conv1", "proof": HOSTILE}]},
-         plan={"interval": HOSTILE, "layers": [{"name": "conv1", "form": HOSTILE, "lut": HOSTILE}]},
-         ports={"version": HOSTILE}, compress={"accuracy_float": HOSTILE, "layers": HOSTILE})
-    text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "<script" not in text
-    assert "script" not in Page(text).tags
-    assert HOSTILE in Page(text).text
+def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
+    net = network(model=HOSTILE, method=[HOSTILE], class_names=[HOSTILE] * 3, data=HOSTILE)
+    hostile = {
+        name: {key: HOSTILE for key in value if key not in ("digest", "layers", "tools")}
+        for name, value in records(net).items()
+    }
+    layer = {"name": "conv1", **dict.fromkeys(
+        ("proof", "form", "why", "lut", "ff", "bram", "adders", "depth", "interval", "latency",
+         "compared", "mismatches", "error"), HOSTILE)}
+    for value in hostile.values():
+        value["layers"] = [layer, HOSTILE]
+    hostile["synth"] |= {"tools": {HOSTILE: HOSTILE}, "gates": HOSTILE, "mul_cells": [HOSTILE]}
+    hostile["verify"] |= {"problems": [HOSTILE], "first_difference": {HOSTILE: HOSTILE},
+                          "gates": {"target": HOSTILE, "problems": [HOSTILE]}}
+    hostile["compress"]["methods"] = [HOSTILE]
+    shown = report(fill(tmp_path, net, **hostile))
+    assert "<script" not in shown.source
+    assert not {"script", "x"} & {tag for tag, _ in shown.tags}
+    assert {attrs["src"][:5] for attrs in shown.all("img")} == {"data:"}
+    assert not any(name.startswith("on") for _, attrs in shown.tags for name in attrs)
+    assert shown.text.count("<script>alert") > 10
 
 
-@pytest.mark.parametrize("name", ["compress.json", "plan.json", "ports.json", "verify.json",
-                                  "synth.json", "before.npz", "samples.npz"])
-def test_missing_file_is_named(tmp_path, name):
+@pytest.mark.parametrize("value", [None, [], {}, [1], "text", True, 1e400, 10**40, -1, 0])
+def test_odd_values_are_shown_not_stumbled_over(tmp_path: Path, value: Any) -> None:
+    odd = {name: {key: value for key in record if key != "digest"}
+           for name, record in records(network()).items()}
+    odd["plan"]["layers"] = [{"name": "conv1", "lut": value, "form": value, "why": value}]
+    assert "Failed." in report(fill(tmp_path, network(), **odd)).text
+
+
+def test_tables_say_what_their_cells_are(tmp_path: Path) -> None:
+    shown = report(fill(tmp_path, network()))
+    scopes = [attrs.get("scope") for attrs in shown.all("th")]
+    assert set(scopes) == {"col", "row"}
+    assert all(attrs.get("alt") for attrs in shown.all("img"))
+    assert all("aria-label" in attrs or attrs.get("aria-hidden") == "true"
+               for attrs in shown.all("svg"))
+
+
+def test_commands(tmp_path: Path) -> None:
+    net = network(model="digits", data="digits", options={"act_bits": 6})
+    assert report(fill(tmp_path, net)).text.split("trained network. ")[1].startswith(
+        "hwgen train digits --data digits --out digits.safetensors "
+        "hwgen compress digits.safetensors --data digits --out net.npz --method dyadic:P9 "
+        "--act-bits 6 --seed 11 "
+        "hwgen rtl net.npz --out DIR "
+        "hwgen verify DIR --data digits --images 362 --proof --seed 12 "
+        "hwgen synth DIR --target ecp5-85 --pnr --seed 13 "
+        "hwgen report DIR"
+    )
+
+
+def test_commands_of_what_was_done(tmp_path: Path) -> None:
+    """Another model, data in a folder, stalls, a second simulator, gates, no placement."""
+    fill(tmp_path, network(model="own; net", data="mnist"), synth={"fmax_mhz": None},
+         verify={"stalls": True, "simulator": "icarus", "gates": {}, "layers": [],
+                 "images_every_layer": 0}, compress={"methods": ["dyadic:a b"]})
+    text = report(tmp_path).text
+    assert "hwgen train" not in text
+    assert "hwgen compress MODEL --data mnist:FOLDER --out net.npz --method 'dyadic:a b'" in text
+    assert ("hwgen verify DIR --data mnist:FOLDER --images 362 --layers last --simulator icarus "
+            "--stalls --gates --seed 12") in text
+    assert "hwgen synth DIR --target ecp5-85 --seed 13" in text
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, network())
-    (tmp_path / name).unlink()
-    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert f"{name} is not there: hwgen" in text
+    (tmp_path / "top.v").write_text("")
+    assert app.run(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'}\n"
 
 
-def test_network_alone(tmp_path):
-    netfile.save(network(), tmp_path / "net.npz")
-    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert text.count("is not there") == 7
-    assert "Not synthesised yet" in text
-    assert "images per second" not in text
-
-
-@pytest.mark.parametrize("name", ["compress", "plan", "ports", "verify", "synth"])
-def test_file_of_another_network(tmp_path, name):
-    fill(tmp_path, network(), **{name: {"digest": "f" * 64}})
-    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert f"{name}.json is of another network" in text
-    if name == "synth":
-        assert "7,915" not in text
-
-
-@pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b"PK\x03\x04 nothing", b"\xff" * 40])
-def test_broken_files(tmp_path, damage):
-    fill(tmp_path, network())
-    for path in [*tmp_path.glob("*.json"), tmp_path / "before.npz", tmp_path / "samples.npz"]:
-        path.write_bytes(damage)
-    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert "Not in this report" in text
-
-
-def test_arrays_of_objects_are_not_unpickled(tmp_path):
-    fill(tmp_path, network())
-    np.savez(tmp_path / "before.npz", conv1=np.array([{}, 1], dtype=object))
-    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert "before.npz cannot be read" in text
-
-
-def test_samples_that_do_not_fit(tmp_path):
-    net = network()
-    fill(tmp_path, net)
-    np.savez(tmp_path / "samples.npz", images=np.zeros((2, 4)), golden=np.zeros((2, 4)),
-             hardware=np.zeros((2, 3)), names=["class"], digest=net.digest)
-    assert "samples.npz must hold" in write_report(tmp_path).read_text(encoding="utf-8")
-
-
-def test_faults_are_shown(tmp_path):
-    fill(tmp_path, network(), verify={
-        "mismatches": 3, "passed": False, "problems": ["m_axis: tlast is missing"],
-        "first_difference": {"layer": "conv1", "expected": 3, "got": 4}})
-    text = write_report(tmp_path).read_text(encoding="utf-8")
-    page = Page(text)
-    assert "What is wrong" in page.text
-    assert "first difference: layer conv1, expected 3, got 4" in page.text
-    assert "tlast is missing" in page.text
-    assert '<b class="bad">3</b>' in text
-
-
-def test_no_network(tmp_path):
-    with pytest.raises(HwgenError, match="net.npz: a network file is needed"):
-        write_report(tmp_path)
+def test_command_line_refuses_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, network(), verify={"digest": "f" * 64})
+    (tmp_path / "top.v").write_text("")
+    assert app.run(["report", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "verify.json: digest" in error
     assert not (tmp_path / "report.html").exists()
-
-
-def decode(address):
-    """Pixels of a PNG made with filter 0, by the rules of the format."""
-    data = base64.b64decode(address.removeprefix("data:image/png;base64,"))
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    place, body, header = 8, b"", None
-    while place < len(data):
-        size, kind = struct.unpack(">I4s", data[place : place + 8])
-        content = data[place + 8 : place + 8 + size]
-        (check,) = struct.unpack(">I", data[place + 8 + size : place + 12 + size])
-        assert check == zlib.crc32(kind + content)
-        header = content if kind == b"IHDR" else header
-        body += content if kind == b"IDAT" else b""
-        place += 12 + size
-    width, height, depth, colour, *_ = struct.unpack(">IIBBBBB", header)
-    channels = {2: 3, 6: 4}[colour]
-    assert depth == 8
-    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, -1)
-    assert not rows[:, 0].any()
-    return rows[:, 1:].reshape(height, width, channels)
-
-
-def test_png():
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4)).astype(np.uint8)
-    assert np.array_equal(decode(picture.png(pixels)), pixels)
-
-
-def test_photo_reaches_black_and_white():
-    shown = picture.photo(np.array([[[-8, 7]]]), -8, 7)
-    assert shown.tolist() == [[[0, 0, 0], [255, 255, 255]]]
-
-
-def test_colours_of_kernels():
-    weight = np.array([[[[4, 0], [-4, 2]]], [[[0, 0], [0, 0]]]])
-    pixels = decode(picture.kernels(weight))
-    assert pixels.shape == (2, 5, 4)                        # two kernels and a gap of one pixel
-    assert tuple(pixels[0, 0]) == (*picture.PLUS, 255)
-    assert tuple(pixels[1, 0]) == (*picture.MINUS, 255)
-    assert tuple(pixels[1, 1]) == (*picture.PLUS, 128)
-    assert not pixels[:, 2, 3].any()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (10, 64), (1, 1, 1, 1), (40, 1, 3, 3), (4, 40, 5, 5)])
-def test_kernels_of_any_shape(shape):
-    for weight in (np.zeros(shape), np.ones(shape)):
-        assert decode(picture.kernels(weight)).size > 0
-
-
-def test_drawing_has_every_layer_and_every_edge():
-    net = network()
-    svg = picture.drawing(net, [1] * 10, [""] * 10, "LUTs")
-    assert all(f">{layer.name}</text>" in svg for layer in net.layers)
-    assert svg.count('class="edge"') == sum(len(layer.inputs) for layer in net.layers) == 10
-    assert svg.count("C") >= 1                              # the line past conv2 is a curve
