@@ -144,8 +144,16 @@ def build(source: Source, simulator: Simulator, cache: Path) -> Build:
         )
         for command in commands:
             run_tool(command, cwd=folder, log=folder / f"{command[0]}.log")
+        _tidy(folder)
         (folder / "built").touch()
     return built
+
+
+def _tidy(folder: Path) -> None:
+    """Keep what runs and the logs; what it was made from takes 150 MB for a LeNet-5."""
+    for path in folder.iterdir():
+        if path.name not in ("sim", "sim.vvp") and path.suffix != ".log":
+            path.unlink()
 
 
 def _verilator_commands(source: Source) -> list[list[str]]:

@@ -113,7 +113,7 @@ def _go(
             "beats": ports.input.beats,
             "total": count * ports.input.beats,
             "wanted": count * ports.output.beats,
-            "patience": 10 * standstill(ports) + 5000,
+            "patience": 5 * standstill(ports) + 1000,
             "grace": GRACE,
             "gaps": pause,
             "stalls": pause,

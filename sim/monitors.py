@@ -48,7 +48,7 @@ class Pace:
         self.reach = reach
         self.left = reach
         self.eager = first
-        self.seldom = min(1 / 8, self.SHORT / max(reach, 1))
+        self.seldom = min(1 / 16, self.SHORT / max(2 * reach, 1))
 
     def go(self) -> bool:
         """Tell whether to go on in this cycle."""

@@ -76,7 +76,7 @@ def every_layer(
             "out": "out.json",
             "seed": seed,
             "stalls": stalls,
-            "patience": 10 * slowest + 5000,
+            "patience": 5 * slowest + 1000,
             "grace": GRACE,
             "nets": nets,
         }

@@ -27,21 +27,35 @@ class Batch:
     folder: Path
     designs: tuple[Design, ...]
 
-    def run(self, *, simulator: Simulator, stalls: bool, images: int, seed: int = 0) -> list[Recorded]:
+    def run(
+        self, *, simulator: Simulator, stalls: bool, images: int, seed: int = 0
+    ) -> list[Recorded]:
         """Send images through all of them at once."""
         return every_layer(
-            self.folder / "batch.v", self.designs,
-            [random_images(design.network, images, seed + n)
-             for n, design in enumerate(self.designs)],
-            cache=self.folder / ".sim", simulator=simulator, stalls=stalls, seed=seed,
+            self.folder / "batch.v",
+            self.designs,
+            [
+                random_images(design.network, images, seed + n)
+                for n, design in enumerate(self.designs)
+            ],
+            cache=self.folder / ".sim",
+            simulator=simulator,
+            stalls=stalls,
+            seed=seed,
         )
 
-    def check(self, recorded: Sequence[Recorded], *, stalls: bool, images: int,
-              seed: int = 0) -> list[Comparison]:
+    def check(
+        self, recorded: Sequence[Recorded], *, stalls: bool, images: int, seed: int = 0
+    ) -> list[Comparison]:
         """Compare every layer of each with the golden model."""
         return [
-            compare(design, golden.run(design.network, random_images(design.network, images, seed + n)),
-                    run, images=images, flat_out=not stalls)
+            compare(
+                design,
+                golden.run(design.network, random_images(design.network, images, seed + n)),
+                run,
+                images=images,
+                flat_out=not stalls,
+            )
             for n, (design, run) in enumerate(zip(self.designs, recorded, strict=True))
         ]
 

@@ -33,24 +33,37 @@ Outcomes = list[dict[str, Any]]
 
 def batch_of(seeds: tuple[int, ...], build_once: Once) -> Batch:
     """The hardware of these seeds' networks, made once a test run."""
-    return open_batch(build_once(
-        f"batch-{seeds[0]}-{seeds[-1]}",
-        lambda folder: emit([random_network(seed) for seed in seeds], folder)))
+    return open_batch(
+        build_once(
+            f"batch-{seeds[0]}-{seeds[-1]}",
+            lambda folder: emit([random_network(seed) for seed in seeds], folder),
+        )
+    )
 
 
-def outcome_of(seeds: tuple[int, ...], seed: int, simulator: str, stalls: bool,
-               build_once: Once) -> dict[str, Any]:
+def outcome_of(
+    seeds: tuple[int, ...], seed: int, simulator: str, stalls: bool, build_once: Once
+) -> dict[str, Any]:
     """What came of one network in the run of its batch, which is simulated once a test run."""
     images = WITH_STALLS if stalls else BACK_TO_BACK
 
     def make(folder: Path) -> None:
         batch = batch_of(seeds, build_once)
         recorded = batch.run(simulator=Simulator.of(simulator), stalls=stalls, images=images)
-        write_json(folder / "outcomes.json", [
-            {"right": result.right, "compared": result.compared, "first": str(result.first),
-             "problems": result.problems, "intervals": result.intervals,
-             "layers": {name: layer.compared for name, layer in result.layers.items()}}
-            for result in batch.check(recorded, stalls=stalls, images=images)])
+        write_json(
+            folder / "outcomes.json",
+            [
+                {
+                    "right": result.right,
+                    "compared": result.compared,
+                    "first": str(result.first),
+                    "problems": result.problems,
+                    "intervals": result.intervals,
+                    "layers": {name: layer.compared for name, layer in result.layers.items()},
+                }
+                for result in batch.check(recorded, stalls=stalls, images=images)
+            ],
+        )
 
     folder = build_once(f"run-{seeds[0]}-{seeds[-1]}-{simulator}-{stalls}", make)
     outcome: dict[str, Any] = read_json(folder / "outcomes.json")[seeds.index(seed)]
@@ -68,8 +81,9 @@ def check(outcome: dict[str, Any], network: Network, stalls: bool) -> None:
 @pytest.mark.parametrize("simulator", ["verilator", "icarus"])
 @pytest.mark.parametrize("stalls", [False, True])
 @pytest.mark.parametrize("seed", FEW)
-def test_every_layer(seed: int, stalls: bool, simulator: str, build_once: Once,
-                     request: pytest.FixtureRequest) -> None:
+def test_every_layer(
+    seed: int, stalls: bool, simulator: str, build_once: Once, request: pytest.FixtureRequest
+) -> None:
     request.getfixturevalue(simulator)
     check(outcome_of(FEW, seed, simulator, stalls, build_once), random_network(seed), stalls)
 
@@ -78,8 +92,9 @@ def test_every_layer(seed: int, stalls: bool, simulator: str, build_once: Once,
 @pytest.mark.parametrize("simulator", ["verilator", "icarus"])
 @pytest.mark.parametrize("stalls", [False, True])
 @pytest.mark.parametrize("seed", MANY)
-def test_every_layer_of_many(seed: int, stalls: bool, simulator: str, build_once: Once,
-                             request: pytest.FixtureRequest) -> None:
+def test_every_layer_of_many(
+    seed: int, stalls: bool, simulator: str, build_once: Once, request: pytest.FixtureRequest
+) -> None:
     request.getfixturevalue(simulator)
     seeds = next(group for group in GROUPS if seed in group)
     check(outcome_of(seeds, seed, simulator, stalls, build_once), random_network(seed), stalls)
@@ -112,12 +127,18 @@ def test_one_weight_wrong_is_seen(build_once: Once, verilator: Any) -> None:
     batch = batch_of(FEW, build_once)
     recorded = batch.run(simulator=Simulator.VERILATOR, stalls=False, images=WITH_STALLS)
     rng = np.random.default_rng(0)
-    have = [n for n, design in enumerate(batch.designs)
-            if any(isinstance(layer, Conv2d) for layer in design.network.layers)]
+    have = [
+        n
+        for n, design in enumerate(batch.designs)
+        if any(isinstance(layer, Conv2d) for layer in design.network.layers)
+    ]
     assert len(have) >= 6
-    wrong = tuple(Design(faulty(design.network, rng), design.ports) if n in have else design
-                  for n, design in enumerate(batch.designs))
-    for n, result in enumerate(replace(batch, designs=wrong).check(
-            recorded, stalls=False, images=WITH_STALLS)):
+    wrong = tuple(
+        Design(faulty(design.network, rng), design.ports) if n in have else design
+        for n, design in enumerate(batch.designs)
+    )
+    for n, result in enumerate(
+        replace(batch, designs=wrong).check(recorded, stalls=False, images=WITH_STALLS)
+    ):
         assert result.right == (n not in have)
         assert (result.first is not None) == (n in have)
