@@ -56,12 +56,12 @@ def symmetric(values: npt.ArrayLike, size: int) -> FloatArray:
 
 
 def unit(array: FloatArray) -> tuple[FloatArray, float]:
-    """Return the array over its largest magnitude, and that magnitude, 1 where all are zero.
+    """Return the array over a power of two that brings it below 1, and that power.
 
-    Squares of the quotient neither vanish nor overflow, whatever the size of the values.
+    The quotient is exact, and its squares neither vanish nor overflow, whatever the values' size.
     """
-    top = float(np.abs(array).max(initial=0.0))
-    return (array / top, top) if top else (array.copy(), 1.0)
+    exponent = int(np.frexp(np.abs(array).max(initial=0.0))[1])
+    return np.ldexp(array, -exponent), float(np.ldexp(1.0, exponent))
 
 
 def frozen(array: FloatArray) -> FloatArray:
