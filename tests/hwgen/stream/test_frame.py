@@ -57,7 +57,7 @@ def expected(format, frames):
     return [pixel for frame in frames for pixel in (frame + blank)[: format.beats]]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_good_frames_pass(seed):
     rng = random.Random(1)
     frames = [image(rng) for _ in range(4)]
@@ -68,7 +68,7 @@ def test_good_frames_pass(seed):
         assert source.taken == sink.offered == list(range(24))  # latency 0, one pixel a cycle
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(
     "lengths",
     [
@@ -101,7 +101,7 @@ def test_wrong_tlast(lengths, seed):
     assert errors[-1]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("lengths", [(1, 1, 1), (1, 2, 1), (3, 1)], ids=str)
 def test_image_of_one_pixel(lengths, seed):
     format = BeatFormat((0,), (255,), 1, 1, 1)
@@ -136,7 +136,7 @@ def test_clipped_to_the_range(lo, hi):
     assert not any(errors)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(
     ("height", "width", "lo", "hi", "bits"),
     [

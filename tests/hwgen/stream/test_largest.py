@@ -19,7 +19,7 @@ def maximum(taps, lo, hi, pixels):
     return WindowMax(layout=packed(lo * taps, hi * taps), taps=taps, format=format)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(("taps", "latency"), [(1, 0), (2, 1), (3, 2), (4, 2), (9, 4)])
 def test_window_max(taps, latency, seed):
     lo, hi = (-4, 0, -1), (3, 255, 0)
@@ -82,7 +82,7 @@ def test_every_arg_max(count):
     assert times.taken == list(range(len(beats)))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("count", [6, 10, 17])
 def test_arg_max_of_unlike_scores(count, seed):
     """Signed and unsigned scores of 1 to 20 bits; ties across the widths."""

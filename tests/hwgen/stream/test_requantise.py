@@ -96,7 +96,7 @@ def test_offsets_that_leave_one_code():
     ]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(
     ("width", "lo", "hi"), [(20, 0, 255), (33, -32768, 32767), (12, 0, 65535), (16, 0, 1)]
 )
@@ -128,7 +128,7 @@ def test_random_channels(width, lo, hi, seed):
         check_pace(dut, times)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(("channels", "folds"), [(6, 3), (5, 3), (7, 4), (4, 4), (3, 2)])
 def test_folds(channels, folds, seed):
     """A lane serves several channels: their offsets differ, their scale does not."""
@@ -239,7 +239,7 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("name", TABLES)
 def test_activation(name, seed):
     """Every 8-bit code through every table, two channels at once."""
@@ -280,7 +280,7 @@ def test_activation_follows_its_function():
         assert np.abs(y - function(4 * x / reach)).max() < 20
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_activation_of_wide_accumulators(seed):
     least, most = -(1 << 29), (1 << 29) - 1
     layer = table(
@@ -308,7 +308,7 @@ def test_activation_of_wide_accumulators(seed):
     assert [beat[0] for beat in found] == wanted.ravel().tolist()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(("channels", "lanes"), [(6, 2), (5, 2), (3, 1)])
 def test_activation_in_folds(channels, lanes, seed):
     layer = TABLES["jumps"]

@@ -24,8 +24,7 @@ SEEDS = {theme.__name__: seed for seed, theme in enumerate(THEMES)}
         ("several_dense", "rom"),
         ("map_of_classes", "auto"),
         ("map_of_scores", "auto"),
-        ("pools", "auto"),
-        ("residual", "auto"),
+        ("projection", "auto"),
     ],
 )
 def test_random_network(theme, dense, gaps):

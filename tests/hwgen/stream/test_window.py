@@ -110,7 +110,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize("name", CASES)
 def test_windows(name, seed):
     case, images = CASES[name], 3
