@@ -44,9 +44,9 @@ def drawing(
          f'{layers[-1].name}, with the size of each; the table of layers holds the figures">'),
         f'<text class="unit" x="{left + WIDE + 22}" y="13">{escape(unit)}</text>',
     ]
-    for (source, target), lane in lanes.items():
+    for (start, end), lane in lanes.items():
         x = left - 8 - LANE // 2 - LANE * lane
-        parts.append(_far(source, target, x, left, shapes[source]))
+        parts.append(_far(start, end, x, left, shapes[start]))
     parts += [_arrow(n, left, shapes[n]) for n in sorted(direct)]
     for n, (layer, form) in enumerate(zip(layers, forms, strict=True)):
         words = describe(layer).split(" stride")[0].split(" padding")[0]

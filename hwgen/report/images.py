@@ -34,7 +34,7 @@ def _card(material: Material, samples: Samples, n: int) -> str:
     layer = material.network.input
     place = number(int(samples.index[n]))
     label = None if samples.labels is None else _class(material, int(samples.labels[n]))
-    expected, got = (_answer(samples, row[n]) for row in (samples.golden, samples.hardware))
+    expected, got = _answer(samples, samples.golden[n]), _answer(samples, samples.hardware[n])
     equal = bool(np.array_equal(samples.golden[n], samples.hardware[n]))
     picture = png(photo(samples.images[n], layer.lo, layer.hi))
     called = f"image {place}" + (f", label {label}" if label is not None else "")
@@ -57,8 +57,9 @@ def _class(material: Material, place: int) -> str:
     if place == NOTHING:
         return "nothing"
     names = material.network.metadata.get("class_names")
-    known = isinstance(names, list) and 0 <= place < len(names)
-    return text(names[place] if known else place, 24)
+    if isinstance(names, list) and 0 <= place < len(names):
+        return text(names[place], 24)
+    return text(place, 24)
 
 
 def _answer(samples: Samples, row: Any) -> int | None:

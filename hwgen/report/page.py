@@ -123,11 +123,12 @@ def _proof(material: Material) -> tuple[str, str]:
     full, parts = proofs.count("full"), proofs.count("parts")
     if not full and not parts:
         return "open", "No layer is proven."
-    words = f"Of {count(len(linear), 'layer')} with weights {full} proven in full for all inputs"
-    if parts:
-        words += f", {parts} in parts"
     rest = len(linear) - full - parts
-    return ("open", f"{words}, {rest} not.") if rest else ("good", f"{words}.")
+    told = [f"{amount} {how}" for amount, how in (
+        (full, "proven in full for all inputs"), (parts, "proven in parts"), (rest, "not proven"),
+    ) if amount]
+    words = f"Of {count(len(linear), 'layer')} with weights: {', '.join(told)}."
+    return ("open" if rest else "good"), words
 
 
 def _multipliers(material: Material) -> tuple[str, str]:

@@ -32,13 +32,15 @@ def accuracy(material: Material) -> str:
     """Return the table of accuracies from float to hardware."""
     compress, verify = material.files.get("compress", {}), material.files.get("verify", {})
     start = compress.get("accuracy_float")
+    of = compress.get("images")
 
     def row(words: str, file: dict[str, Any], key: str) -> tuple[str, ...]:
         value = file.get(key)
-        change = DASH
-        if is_number(value) and is_number(start) and key != "accuracy_float":
-            change = minus(f"{100 * (value - start):+.2f}")
         images = None if value is None else file.get("images")
+        change = DASH
+        # Points are of the same number of images, or they would mislead.
+        if key != "accuracy_float" and images == of and is_number(value) and is_number(start):
+            change = minus(f"{100 * (value - start):+.2f}")
         return words, percent(value), change, number(images)
 
     return "<h2>Accuracy</h2>" + table(("", "accuracy", "points", "images"), (
