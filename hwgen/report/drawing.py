@@ -44,9 +44,11 @@ def drawing(
          f'{layers[-1].name}, with the size of each; the table of layers holds the figures">'),
         f'<text class="unit" x="{left + WIDE + 22}" y="13">{escape(unit)}</text>',
     ]
-    for (start, end), lane in lanes.items():
-        x = left - 8 - LANE // 2 - LANE * lane
-        parts.append(_far(start, end, x, left, shapes[start]))
+    column = {edge: left - 8 - LANE // 2 - LANE * lane for edge, lane in lanes.items()}
+    parts += [_far(*edge, x, left) for edge, x in column.items()]
+    for edge, x in column.items():
+        crossing = [y for other in column if column[other] < x for y in _ends(*other)]
+        parts.append(_along(x, _ends(*edge), crossing, shapes[edge[0]]))
     parts += [_arrow(n, left, shapes[n]) for n in sorted(direct)]
     for n, (layer, form) in enumerate(zip(layers, forms, strict=True)):
         words = describe(layer).split(" stride")[0].split(" padding")[0]
@@ -76,14 +78,28 @@ def _arrow(n: int, left: int, sides: str) -> str:
             f'<text class="size" x="{x + 9}" y="{start + 15}">{sides}</text>')
 
 
-def _far(source: int, target: int, x: int, left: int, sides: str) -> str:
-    start, end = _top(source) + BOX - 9, _top(target) + 9
-    middle = (start + end) // 2
+def _ends(source: int, target: int) -> tuple[int, int]:
+    """Where a line past boxes leaves the one and comes to the other."""
+    return _top(source) + BOX - 9, _top(target) + 9
+
+
+def _far(source: int, target: int, x: int, left: int) -> str:
+    start, end = _ends(source, target)
     return (f'<path class="edge" d="M{left} {start}H{x + 7}Q{x} {start} {x} {start + 7}V{end - 7}'
             f'Q{x} {end} {x + 7} {end}H{left - 6}"/>'
-            f'<path class="tip" d="M{left - 7} {end - 3.5}v7l6 -3.5z"/>'
-            f'<text class="size along" x="{x}" y="{middle}" '
-            f'transform="rotate(-90 {x} {middle})" dy="3.5">{sides}</text>')
+            f'<path class="tip" d="M{left - 7} {end - 3.5}v7l6 -3.5z"/>')
+
+
+def _along(x: int, ends: tuple[int, int], crossing: Sequence[int], sides: str) -> str:
+    """The shape along a line, as near to its middle as other lines leave room for."""
+    long = 6 * len(sides) + 4
+    middle = sum(ends) // 2
+    free = [y for y in range(ends[0] + long // 2 + 9, ends[1] - long // 2 - 8)
+            if all(abs(y - other) > long // 2 + 2 for other in crossing)]
+    y = min(free, key=lambda place: abs(place - middle), default=middle)
+    return (f'<g transform="translate({x} {y}) rotate(-90)"><rect class="gap" x="{-long / 2}" '
+            f'y="-7" width="{long}" height="14"/>'
+            f'<text class="size along" y="3.5">{sides}</text></g>')
 
 
 def _box(n: int, left: int, name: str, words: str, kind: str) -> str:

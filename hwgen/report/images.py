@@ -43,7 +43,7 @@ def _card(material: Material, samples: Samples, n: int) -> str:
         lines.append(f"label {label}")
     if expected is not None:
         wrong = samples.labels is not None and int(samples.labels[n]) != expected
-        lines.append(f"golden {_class(material, expected)}{' (wrong class)' if wrong else ''}")
+        lines.append(f"golden {_class(material, expected)}{' (wrong)' if wrong else ''}")
         lines.append(f"hardware {_class(material, got) if got is not None else DASH}")
     lines.append('<span class="good">✓ all equal</span>' if equal
                  else '<span class="bad">✗ different</span>')
@@ -84,6 +84,8 @@ def _scores(material: Material, samples: Samples, n: int) -> str:
         return ""
     lo, hi = min(*known, 0), max(*known, 0)
     best = sorted(range(len(lanes)), key=lambda place: -golden[place])[:MOST_SCORES]
+    words = max(len(_class(material, place)) for place in best)
+    figures = max(8, *(len(number(value)) for value in known))
     rows = []
     for place in sorted(best):
         a, b = golden[place], hardware[place]
@@ -96,9 +98,11 @@ def _scores(material: Material, samples: Samples, n: int) -> str:
         )
     more = (f"<caption>the {len(best)} highest of {len(lanes)} scores</caption>"
             if len(best) < len(lanes) else "")
-    return (f'<table class="scores">{more}<thead><tr><th scope="col">class</th>'
+    column = f'<th scope="col" class="number" style="width:calc({figures}ch + 10px)">'
+    return (f'<table class="scores">{more}<thead><tr>'
+            f'<th scope="col" style="width:{min(max(words, 5), 10) + 1}ch">class</th>'
             '<th scope="col"><span class="hidden">bars</span></th>'
-            '<th scope="col" class="number">golden</th><th scope="col" class="number">hardware</th>'
+            f"{column}golden</th>{column}hardware</th>"
             f"</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
@@ -114,5 +118,6 @@ def _bars(golden: int, hardware: int, lo: int, hi: int) -> str:
             start, end = sorted((zero, at(value)))
             parts.append(f'<rect class="{escape(kind)}" x="{start:.1f}" y="{y}" '
                          f'width="{max(end - start, 0.5):.1f}" height="6"/>')
-    return (f'<svg width="{BAR}" height="{TALL}" viewBox="0 0 {BAR} {TALL}" aria-hidden="true">'
+    return (f'<svg width="{BAR}" height="{TALL}" viewBox="0 0 {BAR} {TALL}" '
+            'preserveAspectRatio="none" aria-hidden="true">'
             f'{"".join(parts)}<path class="zero" d="M{zero:.1f} 0V{TALL}"/></svg>')

@@ -136,7 +136,7 @@ def test_images_and_what_came_out(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     first, second = page.text.split("Images What")[1].split("Kernels")[0].split("image 1,234")
     assert "image 3 label two golden two hardware two ✓ all equal" in first
-    assert "label one golden zero (wrong class) hardware zero ✗ different" in second
+    assert "label one golden zero (wrong) hardware zero ✗ different" in second
     assert "zero 5 5 one −6 −6 two 7 7" in first
     assert "zero 19 19 one −16 −15 two 17 17" in second
     assert [attrs["alt"] for attrs in page.all("img")[:2]] == [
@@ -192,6 +192,15 @@ def test_drawing_has_every_layer_every_edge_every_shape() -> None:
     assert past == "2 × 4 × 4"
     shapes = re.findall(r'class="size" [^>]*>([^<]*)<', svg)
     assert shapes == [" × ".join(map(str, net.tensors[layer.name].shape)) for layer in net.layers]
+
+
+def test_shape_along_a_line_keeps_off_others() -> None:
+    """Between 0 and 1000, a line crossing at 500: the text of 64 pixels moves just beyond it."""
+    found = drawing._along(10, (0, 1000), [500], "8 × 16 × 16")
+    (place,) = re.findall(r"translate\(10 (\d+)\)", found)
+    assert abs(int(place) - 500) == 6 * 11 // 2 + 2 + 3
+    assert "translate(10 500)" in drawing._along(10, (0, 1000), [], "8 × 16 × 16")
+    assert "translate(10 30)" in drawing._along(10, (0, 60), [], "8 × 16 × 16")     # no room
 
 
 def test_bars_are_shares() -> None:
