@@ -166,7 +166,8 @@ def _programme(
 ) -> dict[tuple[int, ...], float]:
     """Dynamic programme over filters in their order: tiles of 1 to ``tile`` neighbours, any size.
 
-    Returns the numbers of tiles by size of all best cuts, and their losses. ``best[p, c]``: least loss of the first p filters in tiles of cost c together.
+    Returns the numbers of tiles by size of all best cuts, and their losses. ``best[p, c]``: least
+    loss of the first p filters in tiles of cost c together.
     """
     count, sizes = loss.shape
     unit = math.gcd(*map(int, taps))
