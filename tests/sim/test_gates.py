@@ -191,7 +191,8 @@ DESIGNS = {
     word <= memory[b[2:0]]; y <= word ^ {word[35:29], 20'd0};
   end""",
 }
-MAPPED = {"rom of 18 bits": "DP16KD", "rom of 36 bits": "DATA_WIDTH_B(32'd36)", "rom of 2 bits": "DP16KD",
+MAPPED = {"rom of 18 bits": "DP16KD", "rom of 36 bits": "DATA_WIDTH_B(32'd36)",
+          "rom of 2 bits": "DP16KD",
           "memory of 18 bits": "DP16KD", "memory of 36 bits": "DATA_WIDTH_A(32'd36)",
           "small memory": "TRELLIS_DPR16X4", "logic": "CCU2C"}
 BENCH = """
