@@ -267,7 +267,7 @@ class Window(wiring.Component):
         taps = []
         for r in range(rows.kernel):
             source = stack[(rows.kernel - 1 - r) * rows.dilation]
-            places = []  # places[n]: the pixel n columns to the left
+            places: list[Signal] = []  # places[n]: the pixel n columns to the left
             for n in range(columns.reach + 1):
                 place = Signal(pixel.size, name=f"row_{r}_back_{n}", init=blank)
                 with m.If(step):
