@@ -100,6 +100,19 @@ def test_faults_are_named(tmp_path: Path) -> None:
     assert "gate level: gates stand still" in shown.text
 
 
+def test_rate_and_time_follow_clock_and_cycles(tmp_path: Path) -> None:
+    text = report(fill(tmp_path, network(), synth={"fmax_mhz": 80.0},
+                       plan={"interval": 32, "latency": 120})).text
+    assert "images per second 2,500,000" in text
+    assert "latency 1.50 µs" in text
+
+
+@pytest.mark.parametrize("changes", [
+    {"plan": {"interval": 0}}, {"synth": {"fmax_mhz": None}}, {"plan": {"interval": "32"}}])
+def test_rate_not_known(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert "images per second –" in report(fill(tmp_path, network(), **changes)).text
+
+
 def test_points_of_the_same_images(tmp_path: Path) -> None:
     shown = report(fill(tmp_path, network(), verify={"images": 371}))
     assert "hardware, simulated 96.12 % −1.41 371" in shown.text

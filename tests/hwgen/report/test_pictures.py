@@ -152,6 +152,8 @@ def test_bars_are_as_long_as_the_scores(tmp_path: Path) -> None:
         ("golden", "38.8", "32.3"), ("hardware", "38.8", "32.3"),
         ("golden", "0.0", "38.8"), ("hardware", "0.0", "38.8"),
         ("golden", "38.8", "45.2"), ("hardware", "38.8", "45.2")]
+    # Scores -16 and -15 from -16 to 19: zero lies at 38.4, a step is 2.4.
+    assert found[8:10] == [("golden", "0.0", "38.4"), ("hardware", "2.4", "36.0")]
 
 
 def test_a_result_that_did_not_come(tmp_path: Path) -> None:
