@@ -1,10 +1,10 @@
 """The cocotb test bench that watches every layer: inside the simulator, one Python step a cycle.
 
-The job file (JSON) says what to do: {clock, reset, out, seed, stalls, patience, grace, nets:
-[{input, output, frame_error, words, frames, reach, taps}]}, several networks in one top being run
-side by side; ``frames`` holds the beats of each frame, one an image, and ``reach`` is that of the
-stalls. What was seen goes to files beside it, to be
-compared outside: ``out`` (JSON), and the beats of each stream as lines of bits.
+The job file (JSON) says what to do: {clock, reset, out, seed, stalls, patience, grace, rest,
+nets: [{input, output, frame_error, words, frames, reach, taps}]}, several networks in one top being
+run side by side; ``rest`` is how many cycles nothing is sent after the reset, ``frames`` holds the
+beats of each frame, one an image, and ``reach`` is that of the stalls. What was seen goes to files
+beside it, to be compared outside: ``out`` (JSON), and the beats of each stream as lines of bits.
 """
 
 from __future__ import annotations
@@ -139,6 +139,10 @@ async def every_layer(dut: Any) -> None:
     ]
     await _reset(dut, clock, reset)
     step = Timer(1, "step")
+    for _ in range(job["rest"]):
+        for level in (0, 1):
+            clock.value = level
+            await step
     cycle, left = 0, job["grace"]
     images, told = sum(len(net["frames"]) for net in job["nets"]), -1
     while left and cycle - max(net.moved for net in nets) < job["patience"]:

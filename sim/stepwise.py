@@ -78,6 +78,9 @@ def every_layer(
             "stalls": stalls,
             "patience": 5 * slowest + 1000,
             "grace": GRACE,
+            # Latency counts from idle: the walk over the first padding is done by then. With stalls
+            # the first pixel comes right after the reset instead.
+            "rest": 0 if stalls else max(design.ports.interval for design in designs),
             "nets": nets,
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
