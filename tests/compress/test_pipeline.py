@@ -263,7 +263,7 @@ def test_nan_weights(trained, tmp_path):
 
 
 def test_images_of_a_wrong_shape(trained, tmp_path):
-    for shape, message in (((1, 9, 7), "fc: a flat tensor of 64 needed, not 32x1x1"),
+    for shape, message in (((1, 9, 7), "fc: a flat tensor of 48 needed, not 24x1x1"),
                            ((3, 8, 8), "conv1: 1 channels needed, not 3")):  # fmt: skip
         data = images_file(tmp_path / "data.npz", shape=shape)
         with pytest.raises(HwgenError, match=message):
