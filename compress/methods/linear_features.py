@@ -261,8 +261,7 @@ def _combinations(
     if terms is None or terms >= rank:
         # R11 c = R12, and the basis back into its rising order.
         solved = np.linalg.solve(pivots.r[:, pivots.order], pivots.r[:, others])
-        back = np.asarray(solved.T[:, np.argsort(pivots.order)], np.float64)
-        return back
+        return np.asarray(solved.T[:, np.argsort(pivots.order)], np.float64)
     found = np.zeros((len(others), rank))
     chosen = columns[:, basis]
     gram = chosen.T @ chosen
