@@ -173,7 +173,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench/lenet5"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = measure(f"mnist:{options.data}", options.out, options.model)
+    data = options.data.removeprefix("mnist:")
+    result = measure(f"mnist:{data}", options.out, options.model)
     show(result)
     if options.json is not None:
         write_json(options.json, result)

@@ -19,10 +19,15 @@ def rtl(
         Literal["stream", "nfu"],
         typer.Option("--engine", help="stream: laid out in space; nfu: in time."),
     ] = "stream",
+    clock: Annotated[
+        float,
+        typer.Option("--clock", metavar="MHZ", help="The clock of the constraint files."),
+    ] = 100.0,
 ) -> None:
     """Write the Verilog of a network file.
 
-    DIR gets net.npz, top.v, ports.json, plan.json.
+    DIR gets net.npz, top.v, ports.json, plan.json; for a project that takes the design in,
+    top.core (FuseSoC), top_instance.v, constraints/ and tb/, a test bench in plain Verilog.
     """
     if engine == "nfu":
         raise HwgenError("engine nfu is not built yet: use stream")
@@ -33,10 +38,20 @@ def rtl(
     with common.progress_display() as progress:
         plan = emit.write_design(net, out, progress=progress)
     take_records(net.parent, out, plan["digest"])
+    hand_over(out, clock)
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
         f"digest {plan['digest'][:12]}"
     )
+
+
+def hand_over(out: Path, clock: float = 100.0) -> None:
+    """Write what a larger project needs beside a streaming design's top.v."""
+    from hwgen.integrate.files import write_files
+    from hwgen.sim.plain import write_bench
+
+    write_files(out, read_json(out / "ports.json"), mhz=clock)
+    write_bench(out)
 
 
 def take_records(source: Path, out: Path, digest: str) -> None:
