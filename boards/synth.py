@@ -14,7 +14,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def synthesise(
         _say(progress, "wrapper", 1, total)
         _wrap(design, chosen, work)
         _say(progress, "place and route", 2, total)
-        placed = _place(chosen, work, seed)
+        placed = _place(chosen, work, seed, lambda words: _say(progress, words, 2, total))
     _say(progress, "", total, total)
 
     report = {
@@ -266,7 +266,28 @@ def _pin_names(wrapper: Wrapper) -> list[str]:
     return names
 
 
-def _place(target: Target, work: Path, seed: int) -> dict[str, Any]:
+def stage_of(line: str) -> str | None:
+    """Return what nextpnr is about, from a line of its output; None where that says nothing new."""
+    if line.startswith("Info: Packing"):
+        return "packing"
+    if found := re.match(r"Info: overlap: COMB=([\d.]+)%", line):
+        return f"placing, {float(found[1]):.0f} % overlap left"
+    if found := re.match(r"Info:\s+at iteration #(\d+)", line):
+        return f"refining the placement, pass {found[1]}"
+    if line.startswith("Info: Routing.."):
+        return "routing"
+    if found := re.match(r"Info:\s+\d+ \|[^|]*\|[^|]*\|\s*(\d+)\|", line):
+        return f"routing, {int(found[1]):,} arcs to go"
+    return None
+
+
+def _place(
+    target: Target, work: Path, seed: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    def on_line(line: str) -> None:
+        if (words := stage_of(line)) is not None:
+            say(f"place and route: {words}")
+
     assert target.nextpnr is not None
     argv = [
         nextpnr(target.nextpnr), *target.place, "--json", "wrapped.json", "--report", "report.json",
@@ -274,7 +295,7 @@ def _place(target: Target, work: Path, seed: int) -> dict[str, Any]:
     ]
     log = work / "nextpnr.log"
     try:
-        run_tool(argv, cwd=work, log=log)
+        run_tool(argv, cwd=work, log=log, on_line=on_line)
     except HwgenError as error:
         too_large = _overfull(target, log)
         raise (HwgenError(f"{too_large} (log: {log})") if too_large else error) from error

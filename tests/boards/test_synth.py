@@ -198,3 +198,19 @@ def test_options_wrong(tmp_path, options, message):
 
 def test_log_without_a_table(tmp_path):
     assert synth._overfull(targets.TARGETS["up5k"], tmp_path / "none.log") is None
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("Info: Packing carries...", "packing"),
+    ("Info: overlap: COMB=99.3%, FF=99.3%, RAM=0.0%, MUL=0.0%", "placing, 99 % overlap left"),
+    ("Info:   at iteration #5: temp = 0.000000, timing cost = 3262, wirelen = 70514",
+     "refining the placement, pass 5"),
+    ("Info: Routing..", "routing"),
+    ("Info:       1000 |        0        999 |    0   999 |     43653|       1.47       1.47|",
+     "routing, 43,653 arcs to go"),
+    ("Info:    IterCnt |  w/ripup   wo/ripup |  w/r  wo/r |      arcs| batch(sec)|", None),
+    ("Info: Setting up routing queue.", None),
+])
+def test_stage_of_place_and_route(line: str, words: str | None) -> None:
+    """Lines as nextpnr 0.11 writes them."""
+    assert synth.stage_of(line) == words
