@@ -268,7 +268,7 @@ def _pin_names(wrapper: Wrapper) -> list[str]:
 
 def stage_of(line: str) -> str | None:
     """Return what nextpnr is about, from a line of its output; None where that says nothing new."""
-    if line.startswith("Info: Packing"):
+    if line.startswith(("Info: Packing", "Info: Pack ")):
         return "packing"
     if found := re.match(r"Info: overlap: COMB=([\d.]+)%", line):
         return f"placing, {float(found[1]):.0f} % overlap left"
