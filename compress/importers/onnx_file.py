@@ -102,7 +102,7 @@ def array(path: Path, tensor: Any) -> Array:
             plain.dims.extend(dims)
             plain.raw_data = _external(path, place, tensor)
             tensor = plain
-        values = onnx.numpy_helper.to_array(tensor)
+        values: Array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         raise HwgenError(f"{place}: {count} numbers of a known type needed "
                          f"({one_line(error)})") from error
@@ -119,13 +119,15 @@ def array(path: Path, tensor: Any) -> Array:
 
 def _external(path: Path, place: str, tensor: Any) -> bytes:
     """Return the bytes of a tensor that lie in another file of the same folder."""
-    fields = {entry.key: entry.value for entry in tensor.external_data}
+    fields: dict[str, str] = {entry.key: entry.value for entry in tensor.external_data}
     name = fields.get("location", "")
     folder = path.resolve().parent
-    file = (folder / name).resolve()
-    if not name or "\0" in name or Path(name).name != name or file.parent != folder:
+    plain = bool(name) and "\0" not in name and Path(name).name == name
+    if not plain or (file := (folder / name).resolve()).parent != folder:
         raise HwgenError(f"{place}: external data in the same folder needed, not {shown(name)}")
     offset, length = int(fields.get("offset", 0)), int(fields.get("length", -1))
+    if file.exists() and not file.is_file():
+        raise HwgenError(f"{place}: external data in a plain file needed, not {shown(name)}")
     try:
         with file.open("rb") as opened:
             size = file.stat().st_size
@@ -134,7 +136,8 @@ def _external(path: Path, place: str, tensor: Any) -> bytes:
                 raise HwgenError(f"{place}: bytes {offset} to {offset + length} of {name} needed, "
                                  f"it has {size}")
             opened.seek(offset)
-            return opened.read(length)
+            data: bytes = opened.read(length)
+            return data
     except OSError as error:
         raise HwgenError(
             f"{place}: external data file {shown(name)} needed ({error.strerror or error})"

@@ -165,7 +165,8 @@ def code_type(zero: Constant | None, attributes: Attributes) -> np.dtype[Any]:
     if number := attributes.get("output_dtype", 0):
         import onnx
 
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+        kind: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+        return kind
     return np.dtype(np.uint8)
 
 

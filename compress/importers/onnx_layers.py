@@ -117,10 +117,9 @@ def _batch_norm(call: Call) -> str:
     image = call.image()
     if image.layout is Layout.NHWC or image.order is not None:
         raise call.refused(f"BatchNormalization of a tensor in the order {image.layout.value}")
-    return call.builder.batch_norm(
-        call.place, image.node, *(call.needed(k) for k in (1, 2, 3, 4)),
-        call.given.get("epsilon", 1e-5),
-    )  # fmt: skip
+    scale, bias, mean, variance = (call.needed(k) for k in (1, 2, 3, 4))
+    epsilon = call.given.get("epsilon", 1e-5)
+    return call.builder.batch_norm(call.place, image.node, scale, bias, mean, variance, epsilon)
 
 
 def _clip(call: Call) -> str:
