@@ -273,8 +273,8 @@ def _kept_notes(network: Network, keep: bool) -> tuple[str, ...]:
         return notes
     name = max(changed, key=lambda tensor: changed[tensor])
     factors = (
-        f"scales that are no powers of two: the factors of {len(changed)} tensors have three "
-        f"signed digits, at most {100 * changed[name]:.2g} % off ({name})"
+        "scales that are no powers of two: factors have three signed digits, at most "
+        f"{100 * changed[name]:.2g} % off ({name}, of {len(changed)} that are not exact)"
     )
     return (*notes, factors)
 

@@ -73,8 +73,8 @@ def merge_codes(graph: g.Graph, node: g.Node) -> g.Graph | None:
 
 
 def codes_first(graph: g.Graph, node: g.Node) -> g.Graph | None:
-    """max pool or flatten, then codes: the same as the codes first."""
-    if not isinstance(node, (g.MaxPool, g.Flatten)):
+    """Max pool, flatten or zero padding, then codes: the same as the codes first."""
+    if not isinstance(node, (g.MaxPool, g.Flatten, g.Pad)):
         return None
     readers = graph.readers[node.name]
     after = graph.by_name[readers[0]] if len(readers) == 1 else None

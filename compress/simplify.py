@@ -84,21 +84,28 @@ def _pad(graph: g.Graph, node: g.Node) -> g.Graph | None:
             a + b for a, b in zip(node.padding, source.padding, strict=True)
         )
         if _only_reader(graph, source.name) is node:
-            both = replace(node, padding=(top, left, bottom, right))
-            return graph.with_node(both).without(source.name)
+            both = replace(node, sources=source.sources, padding=(top, left, bottom, right))
+            return g.Graph(tuple(
+                both if other is node else other for other in graph.nodes if other is not source
+            ))
     kinds: tuple[type[g.Node], ...] = (g.Conv, g.AvgPool)
     if isinstance(source, g.Clip) and source.lo is not None and source.lo >= 0:
         kinds = (*kinds, g.MaxPool)  # a zero is never above codes from 0 up
     readers = [graph.by_name[name] for name in graph.readers[node.name]]
     if not readers or not all(isinstance(reader, kinds) for reader in readers):
         return None
-    for reader in readers:
-        assert isinstance(reader, (g.Conv, g.AvgPool, g.MaxPool))
-        top, left, bottom, right = (
-            a + b for a, b in zip(node.padding, reader.padding, strict=True)
-        )
-        graph = graph.with_node(replace(reader, padding=(top, left, bottom, right)))
-    return graph.without(node.name)
+    nodes: list[g.Node] = []  # in one step: between two the sizes would not fit
+    for other in graph.nodes:
+        if other is node:
+            continue
+        if node.name in other.sources:
+            assert isinstance(other, (g.Conv, g.AvgPool, g.MaxPool))
+            top, left, bottom, right = (
+                a + b for a, b in zip(node.padding, other.padding, strict=True)
+            )
+            other = replace(other, sources=node.sources, padding=(top, left, bottom, right))
+        nodes.append(other)
+    return g.Graph(tuple(nodes))
 
 
 def _stride_into_conv(graph: g.Graph, node: g.Node) -> g.Graph | None:

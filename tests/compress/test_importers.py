@@ -87,6 +87,10 @@ MODULES = {
     "zero_pad_twice": lambda: nn.Sequential(
         nn.ZeroPad2d(1), nn.ZeroPad2d((0, 0, 1, 0)), nn.Conv2d(3, 4, 4)
     ),
+    "zero_pad_before_dense": lambda: nn.Sequential(
+        nn.ZeroPad2d(1), nn.ZeroPad2d((0, 1, 0, 0)), nn.Conv2d(3, 2, 3), nn.Flatten(),
+        nn.Linear(2 * 9 * 9, 4)
+    ),
     "zero_pad_max_pool": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(2)
     ),
