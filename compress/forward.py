@@ -73,7 +73,9 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
         case g.Clip():
             return torch.clamp(x, node.lo, node.hi)
         case g.Curve():
-            return torch.tanh(x) if node.function == "tanh" else torch.sigmoid(x)
+            return _curve(node, x)
+        case g.Quantise():
+            return (x / node.step).round().clamp(node.lo, node.hi) * node.step
         case g.Pad():
             return padded(x, node.padding)
         case g.MaxPool():
@@ -87,6 +89,17 @@ def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
         case g.Flatten():
             return x.flatten(1)[:, :, None, None]
     raise TypeError(f"No rule for {type(node).__name__}")
+
+
+def _curve(node: g.Curve, x: torch.Tensor) -> torch.Tensor:
+    match node.function:
+        case "tanh":
+            return torch.tanh(x)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "hardswish":
+            return F.hardswish(x)
+    return F.leaky_relu(x, node.slope)
 
 
 def padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:

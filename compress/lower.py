@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hwgen.compress import curves
+from hwgen.compress import curves, hinges
 from hwgen.compress.calibrate import Format, Statistics, choose
 from hwgen.compress.importers import graph as g
 from hwgen.compress.methods.dyadic import Result
@@ -77,11 +77,13 @@ def linear_nodes(graph: g.Graph) -> tuple[g.Conv | g.Dense, ...]:
 
 
 def tail(graph: g.Graph, node: g.Node) -> g.Node:
-    """Return the clip that becomes part of a node's Requantise, or the node itself."""
+    """Return the clip, or the codes asked for, that become part of a node's Requantise, or the
+    node itself.
+    """
     readers = graph.readers[node.name]
     after = graph.by_name[readers[0]] if len(readers) == 1 else None
     fuses = isinstance(node, (g.Conv, g.Dense, g.AvgPool, g.Add, g.Affine))
-    return after if fuses and isinstance(after, g.Clip) else node
+    return after if fuses and isinstance(after, (g.Clip, g.Quantise)) else node
 
 
 def observed(graph: g.Graph) -> tuple[str, ...]:
@@ -147,6 +149,7 @@ class _Lowering:
         self._at: dict[str, str] = {}  # node -> layer with its codes
         self._format: dict[str, Format] = {}  # layer -> format of its codes
         self._score_scale: list[float] = [1.0]
+        self._changes: dict[str, float] = {}  # tensor whose format was given -> change of a factor
 
     def network(self, metadata: Mapping[str, Any]) -> Network:
         for node in self._graph.nodes:
@@ -154,7 +157,10 @@ class _Lowering:
                 self._node(node)
         if self._options.classify:
             self._layers.append(ArgMax(self._name("argmax"), self._at[self._graph.output.name]))
-        return Network(tuple(self._layers), {**metadata, "score_scale": self._score_scale})
+        found = {**metadata, "score_scale": self._score_scale}
+        if any(isinstance(node, g.Quantise) for node in self._graph.nodes):
+            found["rescaled"] = {name: c for name, c in self._changes.items() if c}
+        return Network(tuple(self._layers), found)
 
     # --- names and formats
     # ----------------------------------------------------------------------------
@@ -182,6 +188,8 @@ class _Lowering:
 
     def _codes_of(self, node: g.Node) -> Format:
         """Choose the format of a node's codes from what calibration saw."""
+        if isinstance(node, g.Quantise):
+            return Format(node.lo, node.hi, node.frac)
         bits, curve = self._options.act_bits, None
         lower = upper = None
         if isinstance(node, g.Clip):
@@ -190,11 +198,16 @@ class _Lowering:
         if readers and all(isinstance(reader, g.Curve) for reader in readers):
             first = readers[0]
             assert isinstance(first, g.Curve)
-            bits, curve = min(bits + CURVE_BITS, 16), first.function
+            bits = min(bits + CURVE_BITS, 16)
+            curve = first.function if first.function in curves.FUNCTIONS else None
         if isinstance(node, g.Affine) and isinstance(
             self._graph.by_name[node.sources[0]], g.Source
         ):
             bits = min(bits + 1, 16)  # a normalised image is signed: keep its resolution
+        elif isinstance(node, g.Affine) and isinstance(
+            self._graph.by_name[node.sources[0]], g.Quantise
+        ):
+            bits = min(bits + CURVE_BITS, 16)  # between two formats that are given
         return choose(
             self._statistics.values[node.name], bits=bits, lower=lower, upper=upper, curve=curve
         )
@@ -225,11 +238,17 @@ class _Lowering:
                 self._sum(node)
             case g.Affine():
                 name, form = self._source(node)
+                if node is self._graph.output and self._only_scaled(node):
+                    self._at[node.name] = name
+                    self._score_scale = [float(node.factor[0])]
+                    return
                 self._requantise(node, name, np.ldexp(node.factor, -form.frac), node.offset)
             case g.Clip():
                 name, form = self._source(node)
                 channels = self._graph.shapes[node.name][0]
                 self._requantise(node, name, np.full(channels, 2.0**-form.frac), np.zeros(channels))
+            case g.Quantise():
+                self._quantise(node)
             case g.Curve():
                 self._curve(node)
             case g.MaxPool():
@@ -264,6 +283,10 @@ class _Lowering:
             for u, b in zip(unit, addend, strict=True)
         ]
         multiplier, offset, shift = (int64(values) for values in zip(*constants, strict=True))
+        if isinstance(last, g.Quantise):
+            made, wanted = np.ldexp(multiplier, -shift - form.frac), np.asarray(unit)
+            ratio = np.divide(made, wanted, out=np.ones_like(made), where=wanted != 0)
+            self._changes[last.name] = float(np.abs(ratio - 1).max())
         name = (
             self._name(last.name, kind="relu")
             if last is not node
@@ -272,6 +295,21 @@ class _Lowering:
         layer = Requantise(name, source, multiplier, offset, shift, form.lo, form.hi, form.frac)
         self._emit(node, layer, form)
         self._at[last.name] = layer.name
+
+    def _only_scaled(self, node: g.Affine) -> bool:
+        """True if all that is left at the end is the step of codes that the model asks for."""
+        before = self._graph.by_name[node.sources[0]]
+        same = bool(np.all(node.factor == node.factor[0]) and node.factor[0] > 0)
+        return isinstance(before, g.Quantise) and same and not node.offset.any()
+
+    def _quantise(self, node: g.Quantise) -> None:
+        """Codes in another format; nothing to do where they are in it already."""
+        name, form = self._source(node)
+        if form.frac == node.frac and node.lo <= form.lo and form.hi <= node.hi:
+            self._at[node.name] = name
+            return
+        channels = self._graph.shapes[node.name][0]
+        self._requantise(node, name, np.full(channels, 2.0**-form.frac), np.zeros(channels))
 
     def _linear(self, node: g.Conv | g.Dense) -> None:
         source, form = self._source(node)
@@ -341,6 +379,13 @@ class _Lowering:
 
     def _curve(self, node: g.Curve) -> None:
         source, form = self._source(node)
+        if node.function not in curves.FUNCTIONS:
+            readers = [self._graph.by_name[name] for name in self._graph.readers[node.name]]
+            asked = len(readers) == 1 and isinstance(readers[0], g.Quantise)
+            out = self._codes_of(readers[0] if asked else node)
+            fitted = hinges.fit(node, form=form, out=out, segments=self._options.segments)
+            self._table(node, source, fitted, out)
+            return
         table = curves.fit(
             node.function,
             lo=form.lo,
@@ -349,22 +394,22 @@ class _Lowering:
             bits=self._options.act_bits,
             segments=self._options.segments,
         )
-        lo, hi, frac = curves.output_format(node.function, self._options.act_bits)
-        self._emit(
-            node,
-            Activation(
-                self._name(node.name, kind=node.function),
-                source,
-                table.breakpoints,
-                table.slopes,
-                table.offsets,
-                table.shift,
-                lo,
-                hi,
-                frac,
-            ),
-            Format(lo, hi, frac),
+        out = Format(*curves.output_format(node.function, self._options.act_bits))
+        self._table(node, source, table, out)
+
+    def _table(self, node: g.Curve, source: str, table: curves.Table, out: Format) -> None:
+        layer = Activation(
+            self._name(node.name, kind=node.function),
+            source,
+            table.breakpoints,
+            table.slopes,
+            table.offsets,
+            table.shift,
+            out.lo,
+            out.hi,
+            out.frac,
         )
+        self._emit(node, layer, out)
 
     def _concat(self, node: g.Concat) -> None:
         """All sources at the coarsest step among them; the finer ones get a Requantise."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hwgen import cost, datasets, netfile
-from hwgen.compress import forward
+from hwgen.compress import forward, quantised
 from hwgen.compress.calibrate import Format, Statistics, covariances, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers import model as models
@@ -100,9 +100,11 @@ def compress(
     tell("calibrate", 1, 5)
     prepared = prepare(loaded, images)
     options = LowerOptions(act_bits=act_bits, classify=prepared.classify)
+    keep = not methods and quantised.is_quantised(prepared.graph)
     tell("approximate weights", 2, 5)
     network, weights, digits = _search(
-        prepared, images, choice, options, _metadata(loaded, images, prepared, methods), budget
+        prepared, images, choice, options, _metadata(loaded, images, prepared, methods, keep),
+        budget, keep=keep,
     )
     tell("measure on the test images", 3, 5)
     float_accuracy = accuracy_float(prepared, images.test_x, images.test_y)
@@ -110,13 +112,15 @@ def compress(
     tell("count adders and write", 4, 5)
     report = {
         "digest": network.digest,
-        "methods": [choice.text(digits)],
+        "methods": ["none"] if keep else [choice.text(digits)],
         "seed": seed,
         "accuracy_float": float_accuracy,
         "accuracy_integer": integer_accuracy,
         "images": len(images.test_x),
         "layers": _layers(network, prepared.graph, weights),
     }
+    if notes := (*loaded.notes, *_kept_notes(network, keep)):
+        report["notes"] = list(notes)
     _write(
         Path(out),
         network,
@@ -162,14 +166,20 @@ def accuracy_float(prepared: Prepared, x: datasets.Images, y: Int64Array) -> flo
     return right / len(x)
 
 
-def weights_of(prepared: Prepared, choice: DyadicChoice, *, digits: int) -> dict[str, Result]:
+def weights_of(
+    prepared: Prepared, choice: DyadicChoice, *, digits: int, keep: bool = False
+) -> dict[str, Result]:
     """Approximate the weights of all convolutions and dense layers.
 
     The last layer of a classifier keeps a real scale, one for all classes: nothing multiplies by
-    it.
+    it. With ``keep`` a quantised model's own integers stay.
     """
     results, graph = {}, prepared.graph
     for node in linear_nodes(graph):
+        own = quantised.exact(node, common=node is graph.output) if keep else None
+        if own is not None:
+            results[node.name] = own
+            continue
         scale = choice.scale if isinstance(node, g.Conv) else choice.dense
         last = node is graph.output
         options = Options(choice.levels, Scale.LAYER if last else scale, None if last else digits)
@@ -190,19 +200,21 @@ def _search(
     options: LowerOptions,
     metadata: Mapping[str, Any],
     budget: float | None,
+    *,
+    keep: bool = False,
 ) -> tuple[Network, dict[str, Result], int]:
     """Return the network with the fewest scale digits that cost no accuracy in training images."""
     x, y = images.train_x[-SCORE_IMAGES:], images.train_y[-SCORE_IMAGES:]
     tried = {}
-    for digits in (3, 2, 1) if choice.digits is None else (choice.digits,):
-        weights = weights_of(prepared, choice, digits=digits)
+    for digits in (3, 2, 1) if choice.digits is None and not keep else (choice.digits or 3,):
+        weights = weights_of(prepared, choice, digits=digits, keep=keep)
         network = lower(
             prepared.graph,
             weights,
             prepared.statistics,
             input_codes=prepared.input_codes,
             options=options,
-            metadata={**metadata, "options": _as_json(choice, options, digits)},
+            metadata={**metadata, "options": _as_json(choice, options, digits, keep=keep)},
         )
         tried[digits] = (golden.accuracy(network, x, y), network, weights)
     best = max(accuracy for accuracy, _, _ in tried.values())
@@ -213,14 +225,19 @@ def _search(
     if budget is not None:
         lost = 100 * (accuracy_float(prepared, x, y) - accuracy)
         if lost > budget:
+            made = "the quantised model" if keep else f"dyadic:{choice.set_name}"
             raise HwgenError(
-                f"--budget {budget:g}: at most {budget:g} points needed, dyadic:{choice.set_name} "
-                f"loses {lost:.2f} on the last training images; a larger set loses less"
+                f"--budget {budget:g}: at most {budget:g} points needed, {made} loses {lost:.2f} "
+                f"on the last training images{'' if keep else '; a larger set loses less'}"
             )
     return network, weights, fewest
 
 
-def _as_json(choice: DyadicChoice, options: LowerOptions, digits: int) -> dict[str, Any]:
+def _as_json(
+    choice: DyadicChoice, options: LowerOptions, digits: int, *, keep: bool
+) -> dict[str, Any]:
+    if keep:
+        return asdict(options)
     return {
         "set": choice.set_name,
         "scale": choice.scale.value,
@@ -232,16 +249,34 @@ def _as_json(choice: DyadicChoice, options: LowerOptions, digits: int) -> dict[s
 
 
 def _metadata(
-    loaded: models.Model, images: datasets.Dataset, prepared: Prepared, methods: Sequence[str]
+    loaded: models.Model,
+    images: datasets.Dataset,
+    prepared: Prepared,
+    methods: Sequence[str],
+    keep: bool,
 ) -> dict[str, Any]:
     scaling = prepared.scaling
     return {
         "model": loaded.name,
-        "method": list(methods) or ["dyadic"],
+        "method": ["none"] if keep else list(methods) or ["dyadic"],
         "data": images.name.partition(":")[0],
         "class_names": list(loaded.class_names or images.class_names),
         "input": {"scale": scaling.scale, "mean": scaling.mean, "std": scaling.std},
     }
+
+
+def _kept_notes(network: Network, keep: bool) -> tuple[str, ...]:
+    """Say what a quantised model kept and which of its factors are not its own."""
+    changed: Mapping[str, float] = network.metadata.get("rescaled", {})
+    notes = ("quantised weights kept as they are",) if keep else ()
+    if not changed:
+        return notes
+    name = max(changed, key=lambda tensor: changed[tensor])
+    factors = (
+        "scales that are no powers of two: factors have three signed digits, at most "
+        f"{100 * changed[name]:.2g} % off ({name}, of {len(changed)} that are not exact)"
+    )
+    return (*notes, factors)
 
 
 def _layers(

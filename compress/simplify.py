@@ -6,13 +6,13 @@ Every step keeps what the graph computes (up to the last bits of a float) and re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from hwgen.compress.importers import graph as g
 from hwgen.compress.modelfile import InputScaling
+from hwgen.compress.rescale import codes_first, merge_codes, rescaled, swapped, until_done
 from hwgen.errors import HwgenError
 
 NORMALISE = "normalise"
@@ -23,8 +23,18 @@ def simplify(graph: g.Graph) -> g.Graph:
 
     Raises: HwgenError naming a padding layer that nothing can take in.
     """
-    for step in (_pad, _activation_first, _merge_clips, _affine_back, _affine_forward):
-        graph = _until_done(graph, step)
+    graph = rescaled(graph)
+    for step in (
+        codes_first,
+        _pad,
+        _stride_into_conv,
+        _activation_first,
+        _merge_clips,
+        merge_codes,
+        _affine_back,
+        _affine_forward,
+    ):
+        graph = until_done(graph, step)
     for node in graph.nodes:
         if isinstance(node, g.Pad):
             raise node.needs(
@@ -59,18 +69,6 @@ def input_frac(scaling: InputScaling) -> int:
     return round(-float(np.log2(scaling.scale)))
 
 
-def _until_done(graph: g.Graph, step: Callable[[g.Graph, g.Node], g.Graph | None]) -> g.Graph:
-    changed = True
-    while changed:
-        changed = False
-        for node in graph.nodes:
-            after = step(graph, node)
-            if after is not None:
-                graph, changed = after, True
-                break
-    return graph
-
-
 def _only_reader(graph: g.Graph, name: str) -> g.Node | None:
     readers = graph.readers[name]
     return graph.by_name[readers[0]] if len(readers) == 1 else None
@@ -86,21 +84,42 @@ def _pad(graph: g.Graph, node: g.Node) -> g.Graph | None:
             a + b for a, b in zip(node.padding, source.padding, strict=True)
         )
         if _only_reader(graph, source.name) is node:
-            both = replace(node, padding=(top, left, bottom, right))
-            return graph.with_node(both).without(source.name)
+            both = replace(node, sources=source.sources, padding=(top, left, bottom, right))
+            return g.Graph(tuple(
+                both if other is node else other for other in graph.nodes if other is not source
+            ))
     kinds: tuple[type[g.Node], ...] = (g.Conv, g.AvgPool)
     if isinstance(source, g.Clip) and source.lo is not None and source.lo >= 0:
         kinds = (*kinds, g.MaxPool)  # a zero is never above codes from 0 up
     readers = [graph.by_name[name] for name in graph.readers[node.name]]
     if not readers or not all(isinstance(reader, kinds) for reader in readers):
         return None
-    for reader in readers:
-        assert isinstance(reader, (g.Conv, g.AvgPool, g.MaxPool))
-        top, left, bottom, right = (
-            a + b for a, b in zip(node.padding, reader.padding, strict=True)
-        )
-        graph = graph.with_node(replace(reader, padding=(top, left, bottom, right)))
-    return graph.without(node.name)
+    nodes: list[g.Node] = []  # in one step: between two the sizes would not fit
+    for other in graph.nodes:
+        if other is node:
+            continue
+        if node.name in other.sources:
+            assert isinstance(other, (g.Conv, g.AvgPool, g.MaxPool))
+            top, left, bottom, right = (
+                a + b for a, b in zip(node.padding, other.padding, strict=True)
+            )
+            other = replace(other, sources=node.sources, padding=(top, left, bottom, right))
+        nodes.append(other)
+    return g.Graph(tuple(nodes))
+
+
+def _stride_into_conv(graph: g.Graph, node: g.Node) -> g.Graph | None:
+    """Every s-th pixel, then a 1x1 convolution: that convolution with stride s."""
+    if not isinstance(node, g.MaxPool) or node.kernel != (1, 1) or any(node.padding):
+        return None
+    after = _only_reader(graph, node.name)
+    if not isinstance(after, g.Conv) or after.weight.shape[2:] != (1, 1) or any(after.padding):
+        return None
+    stride = (after.stride[0] * node.stride[0], after.stride[1] * node.stride[1])
+    merged = replace(after, stride=stride, sources=node.sources)
+    return g.Graph(tuple(
+        merged if other is after else other for other in graph.nodes if other is not node
+    ))
 
 
 def _activation_first(graph: g.Graph, node: g.Node) -> g.Graph | None:
@@ -108,24 +127,11 @@ def _activation_first(graph: g.Graph, node: g.Node) -> g.Graph | None:
     if not isinstance(node, g.MaxPool):
         return None
     after = _only_reader(graph, node.name)
-    if not isinstance(after, (g.Clip, g.Curve)):
+    if not isinstance(after, (g.Clip, g.Curve)) or (
+        isinstance(after, g.Curve) and not after.rising
+    ):
         return None
-    order = [other for other in graph.nodes if other is not after]
-    place = order.index(node)
-    order[place : place + 1] = [
-        replace(after, sources=node.sources),
-        replace(node, sources=(after.name,)),
-    ]
-    renamed = [
-        other
-        if other.name in (node.name, after.name)
-        else replace(
-            other,
-            sources=tuple(node.name if name == after.name else name for name in other.sources),
-        )
-        for other in order
-    ]
-    return g.Graph(tuple(renamed))
+    return swapped(graph, node, after)
 
 
 def _merge_clips(graph: g.Graph, node: g.Node) -> g.Graph | None:
@@ -150,8 +156,14 @@ def _affine_back(graph: g.Graph, node: g.Node) -> g.Graph | None:
         return None
     if isinstance(before, (g.Conv, g.Dense)):
         factor = node.factor.reshape((-1,) + (1,) * (before.weight.ndim - 1))
+        step = None
+        if before.step is not None and node.factor.all():
+            step = before.step * np.abs(node.factor)
         folded: g.Node = replace(
-            before, weight=before.weight * factor, bias=before.bias * node.factor + node.offset
+            before,
+            weight=before.weight * factor,
+            bias=before.bias * node.factor + node.offset,
+            step=step,
         )
     elif isinstance(before, g.Affine):
         folded = replace(
@@ -181,7 +193,13 @@ def _affine_forward(graph: g.Graph, node: g.Node) -> g.Graph | None:
         factor, offset = (_by_weight(reader, values) for values in (node.factor, node.offset))
         rest = tuple(range(1, reader.weight.ndim))
         bias = reader.bias + (reader.weight * offset).sum(axis=rest)
-        graph = graph.with_node(replace(reader, weight=reader.weight * factor, bias=bias))
+        first = node.factor[0]
+        step = None
+        if reader.step is not None and first and np.all(node.factor == first):
+            step = reader.step * abs(first)
+        graph = graph.with_node(
+            replace(reader, weight=reader.weight * factor, bias=bias, step=step)
+        )
     return graph.without(node.name)
 
 

@@ -9,7 +9,7 @@ node's shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -38,16 +38,16 @@ class Node:
     sources: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) or field.type == "FloatArray":
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, np.ndarray) or part.type == "FloatArray":
                 array = floats(value)
                 if not np.all(np.isfinite(array)):
                     bad = "NaN" if np.isnan(array).any() else "infinity"
                     raise HwgenError(
-                        f"{self.name}: finite {field.name} needed, there is {bad} in it"
+                        f"{self.name}: finite {part.name} needed, there is {bad} in it"
                     )
-                object.__setattr__(self, field.name, array)
+                object.__setattr__(self, part.name, array)
 
     def shape(self, *shapes: Shape) -> Shape:
         """Return the shape of the output for given shapes of the sources."""
@@ -72,7 +72,10 @@ class Source(Node):
 
 @dataclass(frozen=True, eq=False)
 class Conv(Node):
-    """Convolution: weight (co, ci / groups, kh, kw); padding (top, left, bottom, right)."""
+    """Convolution: weight (co, ci / groups, kh, kw); padding (top, left, bottom, right).
+
+    ``step`` is (co,) where the model's weights are quantised: weight / step are integers.
+    """
 
     weight: FloatArray
     bias: FloatArray
@@ -80,6 +83,7 @@ class Conv(Node):
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    step: FloatArray | None = field(default=None, kw_only=True)
 
     def shape(self, *shapes: Shape) -> Shape:
         if self.weight.ndim != 4:
@@ -93,10 +97,13 @@ class Conv(Node):
 
 @dataclass(frozen=True, eq=False)
 class Dense(Node):
-    """Matrix product over a flat tensor: weight (outputs, inputs), bias (outputs,)."""
+    """Matrix product over a flat tensor: weight (outputs, inputs), bias (outputs,); step as in
+    Conv.
+    """
 
     weight: FloatArray
     bias: FloatArray
+    step: FloatArray | None = field(default=None, kw_only=True)
 
     def shape(self, *shapes: Shape) -> Shape:
         if shapes[0] != (self.weight.shape[1], 1, 1):
@@ -132,14 +139,50 @@ class Clip(Node):
 
 @dataclass(frozen=True, eq=False)
 class Curve(Node):
-    """A function of one number that becomes a table: "tanh" or "sigmoid"."""
+    """A function of one number that becomes a table: "tanh", "sigmoid", "hardswish" or
+    "leaky_relu".
+
+    ``slope`` is that of a leaky ReLU below zero, from 0 to 1.
+    """
 
     function: str
+    slope: float = 0.0
 
     def shape(self, *shapes: Shape) -> Shape:
-        if self.function not in ("tanh", "sigmoid"):
-            raise self.needs("tanh or sigmoid", self.function)
+        if self.function not in ("tanh", "sigmoid", "hardswish", "leaky_relu"):
+            raise self.needs("tanh, sigmoid, hardswish or leaky_relu", self.function)
+        if not 0 <= self.slope <= 1:
+            raise self.needs("a slope from 0 to 1", self.slope)
         return shapes[0]
+
+    @property
+    def rising(self) -> bool:
+        """True if a larger number never gives a smaller one."""
+        return self.function != "hardswish"
+
+
+@dataclass(frozen=True, eq=False)
+class Quantise(Node):
+    """``step * min(max(round(x / step), lo), hi)``: codes that the model itself asks for.
+
+    Ties go to the even code, as in ONNX. lo <= 0 <= hi: zero points are subtracted.
+    """
+
+    lo: int
+    hi: int
+    step: float
+
+    def shape(self, *shapes: Shape) -> Shape:
+        if not self.lo <= 0 < self.hi - self.lo < 1 << 16 or self.hi < 0:
+            raise self.needs("codes of at most 16 bits around zero", f"{self.lo} to {self.hi}")
+        if not 2.0**-64 <= self.step <= 2.0**64:
+            raise self.needs("a step from 2**-64 to 2**64", self.step)
+        return shapes[0]
+
+    @property
+    def frac(self) -> int:
+        """Of the power of two nearest to the step: ``step ~ 2**-frac``."""
+        return round(-float(np.log2(self.step)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from hwgen.compress import modelfile
+from hwgen.compress.importers import state_dict
 from hwgen.compress.importers.graph import Graph, Shape
 from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.modelfile import InputScaling
@@ -34,18 +35,22 @@ class Model:
     scaling : InputScaling or None
         What a raw code means to it, if the model says so.
     class_names : tuple of str or None
+    notes : tuple of str
+        What import left out or changed, a sentence each.
     """
 
     name: str
     graph: Graph
     scaling: InputScaling | None = None
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load(spec: str, shape: Shape) -> Model:
     """Load the network that a MODEL argument names, for images of (channels, height, width).
 
-    ``FILE.safetensors`` of ``hwgen train``; ``FILE.pt2`` of ``torch.export.save``;
+    ``FILE.safetensors`` of ``hwgen train``; ``FILE.onnx``; ``FILE.pt2`` of ``torch.export.save``;
+    ``FILE.pth:NAME`` (or ``.pt``, ``.safetensors``), a state dict of the zoo's network NAME;
     ``python:FILE:FACTORY``, which runs FILE and calls FACTORY() for an ``nn.Module``.
 
     Raises: HwgenError, one line, if it cannot be read or holds what is not supported.
@@ -53,6 +58,9 @@ def load(spec: str, shape: Shape) -> Model:
     if spec.startswith("python:"):
         return _from_python(spec, shape)
     path = Path(spec)
+    if (named := state_dict.split(spec)) is not None:
+        file, network = named
+        return Model(network, import_module(state_dict.load(file, network), shape))
     if path.suffix == ".safetensors":
         return _from_safetensors(path, shape)
     if path.suffix == ".pt2":
@@ -60,12 +68,13 @@ def load(spec: str, shape: Shape) -> Model:
 
         return Model(path.stem, import_archive(path, shape))
     if path.suffix == ".onnx":
-        raise HwgenError(
-            f"{path}: ONNX files come in a later version; this one reads .safetensors of "
-            "`hwgen train`, .pt2 and python:FILE:FACTORY"
-        )
+        from hwgen.compress.importers.onnx_import import import_onnx
+
+        graph, notes = import_onnx(path, shape)
+        return Model(path.stem, graph, notes=notes)
     raise HwgenError(
-        f"Model must be FILE.safetensors, FILE.pt2 or python:FILE:FACTORY, not {spec!r}"
+        "Model must be FILE.safetensors, FILE.onnx, FILE.pt2, FILE.pth:NAME or "
+        f"python:FILE:FACTORY, not {spec!r}"
     )
 
 

@@ -332,7 +332,69 @@ class _Reader:
     def _op_add(self, place: str, self_: str, other: str, alpha: float = 1) -> str:
         if alpha != 1:
             raise unsupported(place, f"add with alpha={alpha}")
-        return self._builder.add(place, [self_, other])
+        return self._sum(place, self_, other, 1.0)
+
+    def _op_sub(self, place: str, self_: str, other: Any, alpha: float = 1) -> str:
+        if alpha != 1:
+            raise unsupported(place, f"sub with alpha={alpha}")
+        return self._sum(place, self_, other, -1.0)
+
+    def _sum(self, place: str, first: str, second: Any, sign: float) -> str:
+        factor = self._factor(place, second)
+        if factor is not None:
+            return self._builder.affine(place, first, 1.0, sign * factor)
+        if sign < 0:
+            second = self._builder.affine(f"{place}.minus", second, sign, 0.0)
+        return self._builder.add(place, [first, second])
+
+    def _op_mul(self, place: str, self_: str, other: Any) -> str:
+        factor = self._factor(place, other)
+        if factor is None:
+            raise unsupported(place, "a product of two images")
+        return self._builder.affine(place, self_, factor, 0.0)
+
+    def _op_div(self, place: str, self_: str, other: Any) -> str:
+        factor = self._factor(place, other)
+        if factor is None or not np.all(factor):
+            raise unsupported(place, "a division by an image or by zero")
+        return self._builder.affine(place, self_, 1 / factor, 0.0)
+
+    def _factor(self, place: str, value: Any) -> Array | None:
+        """A number, or a tensor of the model with one number a channel; None for an image."""
+        if isinstance(value, str):
+            return None
+        values = np.asarray(value, np.float64)
+        if values.size == 1 or (values.ndim in (3, 4) and values.size == values.shape[-3]):
+            return values.reshape(-1)
+        raise unsupported(place, f"a tensor {values.shape}, which has no number a channel "
+                          "(C, 1, 1),")
+
+    def _op_hardswish(self, place: str, self_: str) -> str:
+        return self._builder.curve(place, self_, "hardswish")
+
+    def _op_hardsigmoid(self, place: str, self_: str) -> str:
+        return self._builder.hardsigmoid(place, self_)
+
+    def _op_leaky_relu(self, place: str, self_: str, negative_slope: float = 0.01) -> str:
+        return self._builder.leaky_relu(place, self_, negative_slope)
+
+    def _op_slice(
+        self,
+        place: str,
+        self_: str,
+        dim: int = 0,
+        start: int | None = None,
+        end: int | None = None,
+        step: int = 1,
+    ) -> str:
+        sides = (1, *self._builder.shape(self_))
+        if start or (end is not None and end < max(sides[dim], 1)) or (dim < 2 and step != 1):
+            raise unsupported(place, "indexing of a tensor")
+        rows, columns = (step if dim == side else 1 for side in (2, 3))
+        return self._builder.every(place, self_, rows, columns)
+
+    def _op_alias(self, place: str, self_: str) -> str:
+        return self_
 
     def _op_cat(self, place: str, tensors: list[str], dim: int = 0) -> str:
         return self._builder.concat(place, tensors, dim)

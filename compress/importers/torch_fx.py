@@ -8,16 +8,18 @@ is named with its path.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
 from hwgen.compress.importers.builder import Builder, unsupported
 from hwgen.compress.importers.graph import Graph, Shape
+from hwgen.compress.importers.torch_modules import MODULES, array
 from hwgen.errors import HwgenError
 
 
@@ -35,7 +37,7 @@ def import_module(module: nn.Module, shape: Shape) -> Graph:
     supported, a parameter is not finite, or the shapes do not fit.
     """
     check_finite(module)
-    if type(module) in _MODULES:  # a single layer: traced from outside, it stays a layer
+    if type(module) in MODULES:  # a single layer: traced from outside, it stays a layer
         module = nn.Sequential(module)
     try:
         traced = fx.Tracer().trace(module)
@@ -60,11 +62,6 @@ def check_finite(module: nn.Module) -> None:
             )
 
 
-def array(tensor: torch.Tensor | None) -> np.ndarray[Any, Any] | None:
-    """Return a tensor's values as float64, or None."""
-    return None if tensor is None else tensor.detach().cpu().to(torch.float64).numpy()
-
-
 class _Reader:
     """Walks a traced graph; one method a kind of fx node."""
 
@@ -72,6 +69,7 @@ class _Reader:
         self._module = module
         self._builder = Builder(shape)
         self._names: dict[fx.Node, str] = {}
+        self._constants: dict[fx.Node, npt.NDArray[Any]] = {}  # buffers and parameters in forward
         self._sizes: dict[fx.Node, tuple[Any, ...]] = {}  # results of size() and shape
 
     def read(self, traced: fx.Graph) -> Graph:
@@ -95,10 +93,33 @@ class _Reader:
             elif node.op == "call_module":
                 self._call_module(node)
             elif node.op == "get_attr":
-                raise unsupported(str(node.target), "a tensor of the model's own in forward")
+                self._constants[node] = self._buffer(node)
             else:
                 self._call_function(node)
         raise HwgenError("A model with an output needed")
+
+    def _buffer(self, node: fx.Node) -> npt.NDArray[Any]:
+        value: Any = self._module
+        for part in str(node.target).split("."):
+            value = getattr(value, part)
+        values = array(value) if isinstance(value, torch.Tensor) else None
+        if values is None:
+            raise unsupported(str(node.target), f"{type(value).__name__} in forward")
+        return values
+
+    def _factor(self, node: fx.Node, value: object) -> npt.NDArray[Any] | None:
+        """A number, or a tensor of the model with one number a channel; None for an image."""
+        if isinstance(value, fx.Node) and value in self._names:
+            return None
+        if isinstance(value, fx.Node) and value in self._constants:
+            values = self._constants[value]
+            if values.size == 1 or (values.ndim in (3, 4) and values.size == values.shape[-3]):
+                return values.reshape(-1)
+            raise unsupported(self._place(node), f"{node.target} with a tensor {values.shape}, "
+                              "which has no number a channel (C, 1, 1),")
+        if isinstance(value, (int, float)):
+            return np.array([float(value)])
+        raise unsupported(self._place(node), f"{node.target} with {value!r}")
 
     def _source(self, node: fx.Node, position: int = 0) -> str:
         value = node.args[position] if len(node.args) > position else node.kwargs.get("input")
@@ -118,7 +139,7 @@ class _Reader:
     def _call_module(self, node: fx.Node) -> None:
         path = str(node.target)
         layer = self._module.get_submodule(path)
-        for kind, read in _MODULES.items():
+        for kind, read in MODULES.items():
             if type(layer) is kind:
                 self._names[node] = read(self._builder, path, self._source(node), layer)
                 return
@@ -176,7 +197,51 @@ class _Reader:
     def _op_add(self, node: fx.Node, input: object, other: object, *, alpha: float = 1) -> str:
         if alpha != 1:
             raise unsupported(self._place(node), f"add with alpha={alpha}")
-        return self._builder.add(self._place(node), [self._tensor(node, v) for v in (input, other)])
+        return self._sum(node, input, other, 1.0)
+
+    def _op_sub(self, node: fx.Node, input: object, other: object, *, alpha: float = 1) -> str:
+        if alpha != 1:
+            raise unsupported(self._place(node), f"sub with alpha={alpha}")
+        return self._sum(node, input, other, -1.0)
+
+    def _sum(self, node: fx.Node, input: object, other: object, sign: float) -> str:
+        place, build = self._place(node), self._builder
+        first, second = self._factor(node, input), self._factor(node, other)
+        if second is not None:
+            return build.affine(place, self._tensor(node, input), 1.0, sign * second)
+        source = self._tensor(node, other)
+        if first is not None:
+            return build.affine(place, source, sign, first)
+        if sign < 0:
+            source = build.affine(f"{place}.minus", source, sign, 0.0)
+        return build.add(place, [self._tensor(node, input), source])
+
+    def _op_mul(self, node: fx.Node, input: object, other: object) -> str:
+        first, second = self._factor(node, input), self._factor(node, other)
+        if first is not None:
+            input, second = other, first
+        if second is None:
+            raise unsupported(self._place(node), "a product of two images")
+        return self._builder.affine(self._place(node), self._tensor(node, input), second, 0.0)
+
+    def _op_div(self, node: fx.Node, input: object, other: object) -> str:
+        second = self._factor(node, other)
+        if second is None or not np.all(second):
+            raise unsupported(self._place(node), "a division by an image or by zero")
+        return self._builder.affine(self._place(node), self._tensor(node, input), 1 / second, 0.0)
+
+    def _op_hardswish(self, node: fx.Node, input: object, inplace: bool = False) -> str:
+        return self._builder.curve(self._place(node), self._tensor(node, input), "hardswish")
+
+    def _op_hardsigmoid(self, node: fx.Node, input: object, inplace: bool = False) -> str:
+        return self._builder.hardsigmoid(self._place(node), self._tensor(node, input))
+
+    def _op_leaky_relu(
+        self, node: fx.Node, input: object, negative_slope: float = 0.01, inplace: bool = False
+    ) -> str:
+        return self._builder.leaky_relu(
+            self._place(node), self._tensor(node, input), negative_slope
+        )
 
     def _op_cat(self, node: fx.Node, tensors: Sequence[object], dim: int = 0) -> str:
         return self._builder.concat(
@@ -209,10 +274,17 @@ class _Reader:
             raise unsupported(self._place(node), f"the attribute {name}")
         self._op_size(node, input)
 
-    def _op_getitem(self, node: fx.Node, input: object, index: object) -> None:
-        if not (isinstance(input, fx.Node) and input in self._sizes and isinstance(index, int)):
+    def _op_getitem(self, node: fx.Node, input: object, index: object) -> str | None:
+        if isinstance(input, fx.Node) and input in self._sizes and isinstance(index, int):
+            self._sizes[node] = (self._sizes[input][index],)
+            return None
+        parts = index if isinstance(index, tuple) else (index,)
+        plain = [p for p in parts if isinstance(p, slice) and not p.start and p.stop is None]
+        steps = [p.step or 1 for p in plain] + [1] * (4 - len(plain))
+        whole = all(isinstance(step, int) and step > 0 for step in steps)
+        if len(plain) != len(parts) or len(steps) != 4 or not whole or steps[:2] != [1, 1]:
             raise unsupported(self._place(node), "indexing of a tensor")
-        self._sizes[node] = (self._sizes[input][index],)
+        return self._builder.every(self._place(node), self._tensor(node, input), *steps[2:])
 
     def _op_mean(self, node: fx.Node, input: object, dim: Any = (), keepdim: bool = False) -> str:
         dims = [dim] if isinstance(dim, int) else list(dim)
@@ -299,6 +371,18 @@ _FUNCTIONS: dict[Any, str] = {
     F.sigmoid: "sigmoid",
     operator.add: "add",
     operator.iadd: "add",
+    operator.sub: "sub",
+    torch.sub: "sub",
+    operator.mul: "mul",
+    torch.mul: "mul",
+    operator.truediv: "div",
+    torch.div: "div",
+    F.hardswish: "hardswish",
+    F.hardsigmoid: "hardsigmoid",
+    F.leaky_relu: "leaky_relu",
+    F.dropout2d: "dropout",
+    F.relu_: "relu",
+    torch.relu_: "relu",
     torch.add: "add",
     torch.cat: "cat",
     torch.concat: "cat",
@@ -313,81 +397,4 @@ _FUNCTIONS: dict[Any, str] = {
     F.dropout: "dropout",
     getattr: "getattr",
     operator.getitem: "getitem",
-}
-
-
-def _conv(b: Builder, path: str, source: str, m: nn.Conv2d) -> str:
-    if m.padding_mode != "zeros":
-        raise unsupported(path, f"nn.Conv2d with padding_mode={m.padding_mode!r}")
-    weight = array(m.weight)
-    assert weight is not None
-    return b.conv(
-        path,
-        source,
-        weight,
-        array(m.bias),
-        stride=m.stride,
-        padding=m.padding,
-        dilation=m.dilation,
-        groups=m.groups,
-    )
-
-
-def _dense(b: Builder, path: str, source: str, m: nn.Linear) -> str:
-    weight = array(m.weight)
-    assert weight is not None
-    return b.dense(path, source, weight, array(m.bias))
-
-
-def _norm(b: Builder, path: str, source: str, m: Any) -> str:
-    return b.batch_norm(
-        path,
-        source,
-        array(m.weight),
-        array(m.bias),
-        array(m.running_mean),
-        array(m.running_var),
-        m.eps,
-    )
-
-
-def _max_pool(b: Builder, path: str, source: str, m: nn.MaxPool2d) -> str:
-    return b.max_pool(
-        path, source, m.kernel_size, m.stride, m.padding, dilation=m.dilation, ceil_mode=m.ceil_mode
-    )
-
-
-def _avg_pool(b: Builder, path: str, source: str, m: nn.AvgPool2d) -> str:
-    return b.avg_pool(
-        path,
-        source,
-        m.kernel_size,
-        m.stride,
-        m.padding,
-        ceil_mode=m.ceil_mode,
-        count_include_pad=m.count_include_pad,
-        divisor=m.divisor_override,
-    )
-
-
-_MODULES: dict[type[nn.Module], Callable[[Builder, str, str, Any], str]] = {
-    nn.Conv2d: _conv,
-    nn.Linear: _dense,
-    nn.BatchNorm1d: _norm,
-    nn.BatchNorm2d: _norm,
-    nn.ReLU: lambda b, path, source, m: b.clip(path, source, 0.0, None),
-    nn.ReLU6: lambda b, path, source, m: b.clip(path, source, 0.0, 6.0),
-    nn.Hardtanh: lambda b, path, source, m: b.clip(path, source, m.min_val, m.max_val),
-    nn.Tanh: lambda b, path, source, m: b.curve(path, source, "tanh"),
-    nn.Sigmoid: lambda b, path, source, m: b.curve(path, source, "sigmoid"),
-    nn.MaxPool2d: _max_pool,
-    nn.AvgPool2d: _avg_pool,
-    nn.AdaptiveAvgPool2d: lambda b, path, source, m: b.adaptive_avg_pool(
-        path, source, m.output_size
-    ),
-    nn.Flatten: lambda b, path, source, m: b.flatten(path, source, m.start_dim, m.end_dim),
-    nn.ZeroPad2d: lambda b, path, source, m: b.pad(path, source, m.padding),
-    nn.Dropout: lambda b, path, source, m: source,
-    nn.Dropout2d: lambda b, path, source, m: source,
-    nn.Identity: lambda b, path, source, m: source,
 }

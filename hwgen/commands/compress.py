@@ -15,7 +15,8 @@ def compress(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A .safetensors of `hwgen train`, a .pt2, or python:FILE:FACTORY."
+            metavar="MODEL",
+            help="A .safetensors of `hwgen train`, .onnx, .pt2, .pth:NAME, or python:FILE:FACTORY.",
         ),
     ],
     data: common.Data,
@@ -24,8 +25,8 @@ def compress(
         list[str] | None,
         typer.Option(
             "--method", metavar="NAME[:options]",
-            help="dyadic (default), linear-features, lower-kernel, periodic or ternary; may "
-            "be repeated.",
+            help="dyadic (default; a quantised model keeps its weights), linear-features, "
+            "lower-kernel, periodic or ternary; may be repeated.",
         ),
     ] = None,
     budget: Annotated[
@@ -51,10 +52,12 @@ def compress(
 
     with common.progress_display() as progress:
         result = pipeline.compress(
-            model, tuple(method or ["dyadic"]), data, out,
+            model, tuple(method or ()), data, out,
             budget=budget, seed=seed, act_bits=act_bits, mean=means, std=deviations,
             progress=progress,
         )
+    for note in result.get("notes", ()):
+        common.say(f"{out}: {note}")
     common.say(
         f"{out}: accuracy {common.percent(result['accuracy_float'])} float, "
         f"{common.percent(result['accuracy_integer'])} integer on {result['images']} images; "

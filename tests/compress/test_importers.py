@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hwgen.compress import forward
-from hwgen.compress.importers.graph import Graph
+from hwgen.compress.importers.graph import Conv, Graph, MaxPool
 from hwgen.compress.importers.torch_export import import_archive
 from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.simplify import simplify
@@ -24,6 +24,9 @@ class Lambda(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
         self.other = nn.Conv2d(3, 4, 1)
+        self.down = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.register_buffer("centre", torch.tensor([0.1, 0.2, 0.3]).reshape(3, 1, 1))
+        self.register_buffer("spread", torch.tensor([0.5, 2.0, 1.0]).reshape(1, 3, 1, 1))
         self.function = function
 
     def forward(self, x):
@@ -54,6 +57,17 @@ MODULES = {
     "relu": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)),
     "relu6": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6()),
     "hardtanh": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh(-0.2, 0.3)),
+    "leaky_relu": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(2)),
+    "prelu": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU()),
+    "hardswish": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Hardswish()),
+    "hardsigmoid": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardsigmoid()),
+    "max_pool_ceil": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d((3, 2), 2, (1, 0), ceil_mode=True)
+    ),
+    "avg_pool_ceil_exact": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 2), nn.AvgPool2d((2, 1), ceil_mode=True)
+    ),
+    "constant_pad": lambda: nn.Sequential(nn.ConstantPad2d((0, 1, 2, 0), 0.0), nn.Conv2d(3, 4, 3)),
     "tanh": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh()),
     "sigmoid": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()),
     "max_pool": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, 1), nn.ReLU()),
@@ -72,6 +86,10 @@ MODULES = {
     "zero_pad": lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(3, 4, 3)),
     "zero_pad_twice": lambda: nn.Sequential(
         nn.ZeroPad2d(1), nn.ZeroPad2d((0, 0, 1, 0)), nn.Conv2d(3, 4, 4)
+    ),
+    "zero_pad_before_dense": lambda: nn.Sequential(
+        nn.ZeroPad2d(1), nn.ZeroPad2d((0, 1, 0, 0)), nn.Conv2d(3, 2, 3), nn.Flatten(),
+        nn.Linear(2 * 9 * 9, 4)
     ),
     "zero_pad_max_pool": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(2)
@@ -97,6 +115,13 @@ FUNCTIONS = {
     "hardtanh": lambda m, x: F.hardtanh(m.conv(x), -0.1, 0.2),
     "sigmoid": lambda m, x: torch.sigmoid(m.conv(x)) + m.other(x).tanh(),
     "pad": lambda m, x: m.conv(F.pad(x, (1, 0, 2, 1))),
+    "hard": lambda m, x: F.hardswish(m.conv(x)) - F.hardsigmoid(m.other(x)),
+    "leaky": lambda m, x: F.leaky_relu(m.conv(x), 0.2),
+    "numbers": lambda m, x: m.conv((x - 0.5) / 2.0 * 3) + 1,
+    "number_first": lambda m, x: 1.5 - 2 * m.conv(x),
+    "buffers": lambda m, x: m.conv((x - m.centre) / m.spread),
+    "option_a": lambda m, x: m.down(x) + F.pad(m.conv(x)[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1)),
+    "every_third": lambda m, x: m.conv(x)[:, :, ::3].relu(),
     "twice": lambda m, x: m.conv(x) + m.conv(x),
     "dropout": lambda m, x: F.dropout(m.conv(x), training=False),
 }
@@ -143,6 +168,23 @@ def test_functions(name):
     torch.testing.assert_close(outputs(simplify(graph), images()), wanted, atol=1e-12, rtol=0)
 
 
+def test_option_a_shortcut_is_one_convolution():
+    graph = simplify(import_module(randomised(Lambda(FUNCTIONS["option_a"])), (3, 9, 8)))
+    shortcut = next(n for n in graph.nodes if isinstance(n, Conv) and n.weight.shape[0] == 6
+                    and n.weight.shape[2:] == (1, 1))  # fmt: skip
+    assert shortcut.stride == (2, 2)
+    assert shortcut.weight.sum() == 4
+    assert not any(isinstance(node, MaxPool) for node in graph.nodes)
+
+
+def test_slopes_that_differ():
+    module = nn.Sequential(nn.PReLU(3)).eval()
+    with torch.no_grad():
+        module[0].weight[1] = 0.5
+    with pytest.raises(HwgenError, match=r"0: nn\.PReLU with slopes that differ"):
+        import_module(module, (3, 9, 8))
+
+
 def test_parameters_are_copied():
     module = randomised(nn.Sequential(nn.Conv2d(3, 4, 3)))
     graph = import_module(module, (3, 9, 8))
@@ -169,7 +211,11 @@ def test_a_layer_that_is_called_twice_gets_two_names():
             nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
             "0: .*padding_mode='reflect'",
         ),
-        (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), "0: pooling with ceil_mode"),
+        (
+            nn.Sequential(nn.AvgPool2d(2, ceil_mode=True)),
+            "0: average pooling with ceil_mode and a window that hangs over the edge is not",
+        ),
+        (nn.Sequential(nn.LeakyReLU(-0.1)), "0: a leaky ReLU of slope -0.1"),
         (nn.Sequential(nn.MaxPool2d(2, dilation=2)), "0: max pooling with dilation"),
         (
             nn.Sequential(nn.AvgPool2d(2, padding=1, count_include_pad=False)),
@@ -193,8 +239,14 @@ def test_a_layer_that_is_called_twice_gets_two_names():
         ),
         (nn.Sequential(nn.Flatten(2)), "0: flatten of dimensions 2 to -1"),
         (Lambda(lambda m, x: F.gelu(m.conv(x))), "gelu.*gelu.* is not supported"),
-        (Lambda(lambda m, x: m.conv(x) * 2), "mul.*is not supported"),
-        (Lambda(lambda m, x: m.conv(x) + 1), "add.*1, which is no image"),
+        (Lambda(lambda m, x: m.conv(x) * m.other(x)), "mul: a product of two images is not"),
+        (Lambda(lambda m, x: m.conv(x) / 0), "truediv: a division by an image or by zero"),
+        (Lambda(lambda m, x: 1 / m.conv(x)), "truediv: a division by an image"),
+        (Lambda(lambda m, x: m.conv(x) + m.conv.bias), r"add.*with a tensor \(4,\), which has no"),
+        (Lambda(lambda m, x: torch.sub(m.conv(x), x, alpha=2)), "sub with alpha=2"),
+        (Lambda(lambda m, x: m.conv(x)[:, :, 1:]), "indexing of a tensor"),
+        (Lambda(lambda m, x: m.conv(x)[:, ::2]), "indexing of a tensor"),
+        (Lambda(lambda m, x: F.pad(m.conv(x), (0, 0, 0, 0, -1, 0))), "a cut of channels"),
         (Lambda(lambda m, x: m.conv(x).transpose(1, 2)), "transpose.*is not supported"),
         (Lambda(lambda m, x: torch.cat([m.conv(x), m.other(x)], 2)), "cat along dimension 2"),
         (Lambda(lambda m, x: m.conv(x).view(4, 2, -1)), "a view as"),
@@ -276,6 +328,18 @@ def test_archive(archive):
     graph = import_archive(path, (3, 9, 8))
     torch.testing.assert_close(outputs(graph, images()), module(images()), atol=1e-12, rtol=0)
     assert "features.0" in graph.by_name
+
+
+@pytest.mark.parametrize("name", ["hard", "leaky", "numbers", "buffers", "option_a",
+                                  "every_third", "add"])  # fmt: skip
+def test_archive_of_functions(name, tmp_path):
+    module = randomised(Lambda(FUNCTIONS[name]))
+    exported = torch.export.export(module, (images()[:1],))
+    torch.export.save(exported, tmp_path / "net.pt2")
+    graph = import_archive(tmp_path / "net.pt2", (3, 9, 8))
+    wanted = module(images()).flatten(1)
+    torch.testing.assert_close(outputs(graph, images()), wanted, atol=1e-12, rtol=0)
+    torch.testing.assert_close(outputs(simplify(graph), images()), wanted, atol=1e-12, rtol=0)
 
 
 def rewritten(path, out, change):

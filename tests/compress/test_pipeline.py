@@ -220,7 +220,7 @@ def test_an_exported_module(tmp_path):
     ("python:{}/net.py:none", "a function or class none needed, it has none"),
     ("python:{}/net.py:broken", r"broken\(\) failed with RuntimeError \(no weights\)"),
     ("python:{}/net.py:number", "must return an nn.Module, not int"),
-    ("{}/net.onnx", "ONNX files come in a later version"),
+    ("{}/net.onnx", "an .onnx file needed, there is none"),
     ("{}/none.safetensors", "a .safetensors file needed, there is none"),
     ("{}/net.py", "Model must be"),
 ])  # fmt: skip
