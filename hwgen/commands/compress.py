@@ -30,8 +30,25 @@ def compress(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option("--budget", metavar="POINTS", min=0.0, help="Accuracy that may be lost."),
+        typer.Option(
+            "--budget", metavar="POINTS", min=0.0,
+            help="Accuracy that may be lost: what the methods leave open is searched within it; "
+            "without --method all of them.",
+        ),
     ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            "--objective", metavar="adders|luts|cycles|macs", help="What the search makes few."
+        ),
+    ] = "adders",
+    finetune: Annotated[
+        int,
+        typer.Option("--finetune", metavar="EPOCHS", min=0, help="Train on as integers, after it."),
+    ] = 0,
+    device: Annotated[
+        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to fine-tune.")
+    ] = "auto",
     act_bits: Annotated[
         int, typer.Option("--act-bits", min=2, max=16, help="Bits of a code between layers.")
     ] = 8,
@@ -51,9 +68,9 @@ def compress(
 
     with common.progress_display() as progress:
         result = pipeline.compress(
-            model, tuple(method or ["dyadic"]), data, out,
-            budget=budget, seed=seed, act_bits=act_bits, mean=means, std=deviations,
-            progress=progress,
+            model, tuple(method or ()), data, out,
+            budget=budget, objective=objective, finetune=finetune, device=device, seed=seed,
+            act_bits=act_bits, mean=means, std=deviations, progress=progress,
         )
     common.say(
         f"{out}: accuracy {common.percent(result['accuracy_float'])} float, "
