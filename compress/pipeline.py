@@ -28,7 +28,7 @@ from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
 from hwgen.compress.stages.build import Built, Calibrated, Stages
 from hwgen.compress.tuning import Tuning, finetune
-from hwgen.cost import Objective
+from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress, silent
 from hwgen.sim import golden
@@ -146,6 +146,7 @@ def compress(
         **({} if budget is None else {"budget": budget}),
         **({"finetune": finetune} if finetune else {}),
         **chosen.notes,
+        **({"cost": total(chosen.built.network, aim)} if searched else {}),
     }
     report["seconds"] = round(time.perf_counter() - start, 2)
     record.write(Path(out), chosen.built, report)

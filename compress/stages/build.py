@@ -166,7 +166,13 @@ class Stages:
             )
         results = {
             node.name: self._coded(
-                node, supports[node.name], treatments[node.name], splits, graph, digits, state.prune
+                node,
+                supports[node.name],
+                treatments[node.name],
+                last=node is graph.output,
+                digits=digits,
+                pruned=state.prune > 0,
+                covariance=self._covariance(node, splits),
             )
             for node in nodes
         }
@@ -288,10 +294,11 @@ class Stages:
         node: Linear,
         own: Support,
         treatment: Treatment,
-        splits: Mapping[str, rewrite.Split],
-        graph: g.Graph,
+        *,
+        last: bool,
         digits: int,
-        pruned: float,
+        pruned: bool,
+        covariance: FloatArray | None,
     ) -> Result:
         # Supports are kept for as long as this object, so their identity is a key.
         return self._memo(
@@ -301,10 +308,10 @@ class Stages:
                 own.weight,
                 own.mask,
                 treatment.coder,
-                last=node is graph.output,
+                last=last,
                 digits=digits,
-                pruned=pruned > 0,
-                covariance=self._covariance(node, splits),
+                pruned=pruned,
+                covariance=covariance,
             ),
         )
 

@@ -64,11 +64,12 @@ def restrict(
     random : Generator
         Draws the supports of pSC.
     """
-    weight, mask, notes = node.weight, None, dict[str, Any]()
+    weight, notes = node.weight, dict[str, Any]()
+    mask: BoolArray | None = None
     if isinstance(node, g.Dense):
         return Support(weight, None, notes)
     kh, kw = node.weight.shape[2:]
-    fit = False
+    fit = True
     if lower is not None and lower.sides_for(kh, kw) and wants_windows(treatment):
         shrunk, notes["lower_kernel"] = _windows(node, treatment, lower, covariance)
         weight, mask, fit = shrunk.weights, shrunk.mask, lower.refit
@@ -77,9 +78,8 @@ def restrict(
         found = periodic.approximate(node.weight, sparse.options(treatment.variant), random)
         notes["periodic"] = {"variant": treatment.variant.name, "energy_kept": found.kept}
         mask = found.mask if mask is None else mask & found.mask
-        fit = sparse.refit and (fit or lower is None or not wants_windows(treatment))
         weight = np.where(mask, weight, 0.0)
-        if fit and covariance is not None:
+        if fit and sparse.refit and covariance is not None:
             weight = lower_kernel.refit(node.weight, mask, covariance)
     return Support(weight, mask, notes)
 

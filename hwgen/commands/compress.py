@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,17 +37,15 @@ def compress(
         ),
     ] = None,
     objective: Annotated[
-        str,
-        typer.Option(
-            "--objective", metavar="adders|luts|cycles|macs", help="What the search makes few."
-        ),
+        Literal["adders", "luts", "cycles", "macs"],
+        typer.Option("--objective", help="What the search makes few."),
     ] = "adders",
     finetune: Annotated[
         int,
         typer.Option("--finetune", metavar="EPOCHS", min=0, help="Train on as integers, after it."),
     ] = 0,
     device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to fine-tune.")
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to fine-tune.")
     ] = "auto",
     act_bits: Annotated[
         int, typer.Option("--act-bits", min=2, max=16, help="Bits of a code between layers.")
@@ -56,7 +54,7 @@ def compress(
     mean: common.Mean = None,
     std: common.Std = None,
 ) -> None:
-    """Compress a trained network to integers of few digits.
+    """Compress a trained network to integers of few digits, few weights and small kernels.
 
     Writes net.npz, and beside it compress.json and before.npz.
     """
