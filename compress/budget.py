@@ -8,26 +8,27 @@ functions", 1978: a candidate is measured again only when it comes to the front.
 Every layer has a ladder for each method (``ladders``). The next rung of each is a candidate; its
 worth is the accuracy that it loses over the cost that it saves, both measured: the network of
 integers is built, run by the golden model on the last training images, and costed. The best one is
-taken, the rest is measured again in its presence; a step that leaves the budget is rolled back and
-its ladder ends there.
+taken, the rest is measured again in its presence; a step that leaves the budget is rolled back,
+half of it is tried a few times, and its ladder ends there.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hwgen.compress.choices.treatment import State
 from hwgen.compress.ladders import Ladders, Move
-from hwgen.compress.measure import Scores
+from hwgen.compress.measure import Score, Scores
 from hwgen.compress.stages.build import Built, Stages
 from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress, silent
 
+HALVES = 3  # steps on a ladder after the first one that was rolled back
 NOISE = 0.01  # points: of candidates that lose nothing the one that saves most goes first
 
 
@@ -101,6 +102,8 @@ class Search:
         self._tell = progress or silent
         self._ladders = Ladders(stages)
         self._points: dict[State, Point] = {}
+        self._seen: dict[str, Score] = {}  # several states may be one network
+        self._beyond: dict[Move, tuple[int, State]] = {}  # ladders that end: halves left, too far
 
     def run(self, *, budget: float, reach: float | None = None) -> Found:
         """Return the cheapest network that loses at most ``budget`` points, and the others.
@@ -131,11 +134,12 @@ class Search:
             _, _, move, seen_from, there = heapq.heappop(queue)
             if seen_from is not here:
                 propose(move)  # measured before the last step was taken
-            elif there.lost <= limit:
-                here = there
-                path.append(here)
+            else:
+                self._note_end(move, there, too_far=there.lost > limit)
+                if there.lost <= limit:
+                    here = there
+                    path.append(here)
                 propose(move)
-            # else: rolled back, and this ladder ends
         return self._found(budget, tuple(path))
 
     def _found(self, budget: float, path: tuple[Point, ...]) -> Found:
@@ -153,9 +157,26 @@ class Search:
             )
         return Found(fitting[0], tuple(front), path, len(points))
 
+    def _note_end(self, move: Move, there: Point, *, too_far: bool) -> None:
+        """Keep where a ladder ends, once a step on it was too far."""
+        if move in self._beyond:
+            left, beyond = self._beyond[move]
+            self._beyond[move] = left - 1, there.state if too_far else beyond
+        elif too_far:
+            self._beyond[move] = HALVES, there.state
+
+    def _rungs(self, here: Point, move: Move) -> Iterator[State]:
+        if move not in self._beyond:
+            yield from self._ladders.rungs(here.state, move)
+            return
+        left, beyond = self._beyond[move]
+        half = self._ladders.between(here.state, beyond, move) if left else None
+        if half is not None:
+            yield half
+
     def _next(self, here: Point, move: Move) -> Point | None:
         """Return the nearest rung that saves something, measured; None at a ladder's end."""
-        for state in self._ladders.rungs(here.state, move):
+        for state in self._rungs(here, move):
             if state in self._points:
                 point = self._points[state]
             else:
@@ -180,9 +201,10 @@ class Search:
     ) -> Point:
         if state not in self._points:
             network = (built or self._build(state)).network
-            accuracy = self._scores.accuracy(network)
+            score = self._seen.get(network.digest) or self._scores.measure(network)
+            self._seen[network.digest] = score
             whole = total(network, self._objective) if cost is None else cost
-            self._points[state] = Point(state, whole, self._scores.lost(accuracy), accuracy)
+            self._points[state] = Point(state, whole, score.lost, score.accuracy)
             point = self._points[state]
             what = "start" if move is None else f"{move.axis.value} {move.layer or ''}".strip()
             self._tell(

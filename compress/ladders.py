@@ -100,6 +100,19 @@ class Ladders:
         for new in steps[move.axis](node, old):
             yield state.with_(move.layer, new)
 
+    def between(self, state: State, beyond: State, move: Move) -> State | None:
+        """Return the state half-way up to one that was too far; None where there are no halves."""
+        if move.layer is None:
+            return replace(state, prune=(state.prune + beyond.prune) / 2)
+        old, far = state.of(move.layer), beyond.of(move.layer)
+        if move.axis is Axis.BASIS and far.basis is not None:
+            share = ((old.basis or 1.0) + far.basis) / 2
+            return state.with_(move.layer, replace(old, basis=share))
+        if move.axis is Axis.TAPS and far.taps is not None:
+            share = ((old.taps or 1.0) + far.taps) / 2
+            return state.with_(move.layer, replace(old, taps=share))
+        return None
+
     def _basis(self, node: g.Node, old: Treatment) -> Iterator[Treatment]:
         choice = self._plan.linear_features
         if choice is None or choice.basis is not None or not rewrite.can_split(node):

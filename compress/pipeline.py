@@ -256,17 +256,16 @@ class _Run:
         for digits in self._open_digits():
             metadata = {**self._metadata, "options": self._options(plan, digits)}
             built = self._stages.build(state, digits=digits, metadata=metadata)
-            tried[digits] = self._scores.accuracy(built.network), built, metadata
-        best = max(accuracy for accuracy, _, _ in tried.values())
+            tried[digits] = self._scores.measure(built.network), built, metadata
+        best = max(score.accuracy for score, _, _ in tried.values())
         enough = [
             digits
-            for digits, (accuracy, _, _) in tried.items()
-            if accuracy >= best - TOLERANCE
-            and (budget is None or self._scores.lost(accuracy) <= budget)
+            for digits, (score, _, _) in tried.items()
+            if score.accuracy >= best - TOLERANCE and (budget is None or score.lost <= budget)
         ]
         fewest = min(enough) if enough else max(tried)
-        accuracy, built, metadata = tried[fewest]
-        chosen = Chosen(built, plan.with_digits(fewest), self._scores.lost(accuracy), notes)
+        score, built, metadata = tried[fewest]
+        chosen = Chosen(built, plan.with_digits(fewest), score.lost, notes)
         if not self._tuning.epochs:
             return chosen
         trained = finetune(
@@ -278,7 +277,7 @@ class _Run:
             metadata=metadata,
             progress=self._tell,
         )
-        lost = self._scores.lost(self._scores.accuracy(trained.network))
+        lost = self._scores.measure(trained.network).lost
         # Training that helped nothing is undone.
         return replace(chosen, built=trained, lost=lost) if lost < chosen.lost else chosen
 

@@ -115,7 +115,8 @@ def nfu_cycles(layer: Conv2d | Dense, pixels: int, *, tile: int = TILE) -> int:
     cycles = 0
     for part in np.split(used, groups):
         by_filter = part.any(axis=1)
-        order = np.lexsort((*by_filter.T, -by_filter.sum(axis=1)))
+        # The last key counts first: taps, falling; then equal ones side by side.
+        order = np.lexsort(np.vstack([by_filter.T, -by_filter.sum(axis=1)]))
         rows, channels = part.shape[:2]
         tiles = np.logical_or.reduceat(part[order], np.arange(0, rows, tile), axis=0)
         tiles = np.logical_or.reduceat(tiles, np.arange(0, channels, tile), axis=1)

@@ -33,7 +33,9 @@ def test_the_best_is_what_it_says(everything):
     data = dataset()
     accuracy = golden.accuracy(network, data.train_x, data.train_y)
     assert accuracy == result.best.accuracy
-    assert result.best.lost == pytest.approx(100 * (1 - accuracy))  # the float net is always right
+    last = golden.accuracy(network, data.train_x[-40:], data.train_y[-40:])  # a tenth
+    # The float net is always right; training would leave the last tenth out.
+    assert result.best.lost == pytest.approx(100 * (1 - min(accuracy, last)))
     assert total(network, Objective.MACS) == result.best.cost
     assert result.best.lost <= 5.0
 
@@ -157,7 +159,6 @@ def test_greedy_is_near_the_best_of_a_small_space():
     costs = []
     for state in [start, *ladders.rungs(start, Move(Axis.TAPS, "conv2"))]:
         network = made.build(state, digits=2, metadata={}).network
-        lost = scores().lost(scores().accuracy(network))
-        if lost <= 8.0:
+        if scores().measure(network).lost <= 8.0:
             costs.append(total(network, Objective.MACS))
     assert result.best.cost <= min(costs) * 1.1 or np.isclose(result.best.cost, min(costs))
