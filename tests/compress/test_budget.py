@@ -77,7 +77,9 @@ def test_the_same_again():
 def test_every_objective(objective):
     made, result = found("lower-kernel", budget=10.0, objective=objective)
     network = made.build(result.best.state, digits=2, metadata={}).network
-    assert total(network, objective) == result.best.cost < result.path[0].cost
+    assert total(network, objective) == result.best.cost <= result.path[0].cost
+    # All filters of this network are one tile, which is as slow as the largest kernel in it.
+    assert objective is Objective.CYCLES or result.best.cost < result.path[0].cost
 
 
 def test_all_methods_take_part():
