@@ -54,7 +54,7 @@ def compress(
     mean: common.Mean = None,
     std: common.Std = None,
 ) -> None:
-    """Compress a trained network to integers of few digits, few weights and small kernels.
+    """Compress a trained network to integers of few digits.
 
     Writes net.npz, and beside it compress.json and before.npz.
     """
