@@ -153,9 +153,9 @@ class Search:
             least = front[-1]
             raise HwgenError(
                 f"--budget {budget:g}: at most {budget:g} points needed, the best of "
-                f"{len(points)} networks loses {least.lost:.2f} on the last training images"
+                f"{len(self._seen)} networks loses {least.lost:.2f} on the last training images"
             )
-        return Found(fitting[0], tuple(front), path, len(points))
+        return Found(fitting[0], tuple(front), path, len(self._seen))
 
     def _note_end(self, move: Move, there: Point, *, too_far: bool) -> None:
         """Keep where a ladder ends, once a step on it was too far."""
@@ -201,18 +201,18 @@ class Search:
     ) -> Point:
         if state not in self._points:
             network = (built or self._build(state)).network
-            score = self._seen.get(network.digest) or self._scores.measure(network)
-            self._seen[network.digest] = score
             whole = total(network, self._objective) if cost is None else cost
+            score = self._seen.get(network.digest)
+            if score is None:
+                score = self._seen[network.digest] = self._scores.measure(network)
+                what = "start" if move is None else f"{move.axis.value} {move.layer or ''}".strip()
+                self._tell(
+                    f"search: {what}, {whole} {self._objective.value}, {score.lost:.2f} points "
+                    f"lost; network {len(self._seen)}",
+                    0,
+                    0,
+                )
             self._points[state] = Point(state, whole, score.lost, score.accuracy)
-            point = self._points[state]
-            what = "start" if move is None else f"{move.axis.value} {move.layer or ''}".strip()
-            self._tell(
-                f"search: {what}, {point.cost} {self._objective.value}, "
-                f"{point.lost:.2f} points lost; network {len(self._points)}",
-                0,
-                0,
-            )
         return self._points[state]
 
 

@@ -19,10 +19,9 @@ from tests.end_to_end.batch import Batch, emit, open_batch
 METHODS = {
     "dyadic": ("dyadic:P7",),
     "linear-features": ("linear-features:0.5",),
-    "lower-kernel": ("lower-kernel:taps=0.5",),
     "periodic": ("periodic:PSD1_P8",),
     "ternary": ("ternary:prune=0.6",),
-    "lower-kernel, dyadic by kernel": ("lower-kernel:unit=kernel,loss=0.1", "dyadic:Q4,kernel"),
+    "lower-kernel, dyadic by kernel": ("lower-kernel:unit=kernel,taps=0.5", "dyadic:Q4,kernel"),
     "four": ("linear-features:0.75", "lower-kernel:loss=0.1", "periodic:PSD4_P8",
              "ternary:filter,layers=fc", "dyadic:P5"),
 }  # fmt: skip
