@@ -156,6 +156,15 @@ def covariances(graph: g.Graph, x: torch.Tensor, *, largest: int = 4096) -> dict
     return found
 
 
+def patch_mean(node: g.Conv | g.Dense, mean: g.FloatArray) -> g.FloatArray:
+    """Return the mean of what each output channel's weights meet, (groups, N).
+
+    Parameters: mean, (C, H, W), the mean image of the node's input.
+    """
+    found: g.FloatArray = _patches(node, torch.tensor(mean)[None]).mean(1).numpy()
+    return found
+
+
 def _patches(node: g.Conv | g.Dense, x: torch.Tensor) -> torch.Tensor:
     """Return what each output channel's weights meet: (groups, windows, N)."""
     if isinstance(node, g.Dense):

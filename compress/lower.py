@@ -100,6 +100,26 @@ def keeps_accumulators(graph: g.Graph, node: g.Node, options: LowerOptions) -> b
     )
 
 
+def corrected_bias(
+    node: g.Conv | g.Dense, weight: g.FloatArray, mean: g.FloatArray
+) -> g.FloatArray:
+    """Return a node's bias, (co,), moved by what other weights change on average.
+
+    Parameters: weight, in place of the node's own; mean, (C, H, W), mean image of its input.
+    """
+    image = torch.tensor(mean)[None]
+    change = torch.tensor(node.weight - weight)
+    if isinstance(node, g.Dense):
+        moved = F.linear(image.flatten(1), change)[0]
+    else:
+        top, left, bottom, right = node.padding
+        padded = F.pad(image, (left, right, top, bottom))
+        moved = F.conv2d(padded, change, None, node.stride, 0, node.dilation, node.groups)
+        moved = moved[0].mean((1, 2))
+    bias: g.FloatArray = node.bias + moved.numpy()
+    return bias
+
+
 def lower(
     graph: g.Graph,
     weights: Mapping[str, Result],
@@ -316,7 +336,10 @@ class _Lowering:
         result = self._weights[node.name]
         final = keeps_accumulators(self._graph, node, self._options)
         codes, factor = integer_weights(result, common=final)
-        bias = self._corrected_bias(node, result)
+        bias = node.bias
+        if self._options.correct_bias:
+            mean = self._statistics.means[node.sources[0]]
+            bias = corrected_bias(node, result.values(), mean)
         unit = np.ldexp(factor, -form.frac)  # real value of an accumulator of 1
         scores = np.rint(bias / unit) if final else np.zeros(len(bias))
         frac_w = np.rint(-np.log2(factor)).astype(np.int64)
@@ -335,22 +358,6 @@ class _Lowering:
             self._score_scale = [float(factor[0] * 2.0 ** frac_w[0])]
         else:
             self._requantise(node, name, unit, bias)
-
-    def _corrected_bias(self, node: g.Conv | g.Dense, result: Result) -> g.FloatArray:
-        """The bias, moved by what the changed weights change on average in calibration."""
-        if not self._options.correct_bias:
-            return node.bias
-        mean = torch.tensor(self._statistics.means[node.sources[0]])[None]
-        change = torch.tensor(node.weight - result.values())
-        if isinstance(node, g.Dense):
-            moved = F.linear(mean.flatten(1), change)[0]
-        else:
-            top, left, bottom, right = node.padding
-            padded = F.pad(mean, (left, right, top, bottom))
-            moved = F.conv2d(padded, change, None, node.stride, 0, node.dilation, node.groups)
-            moved = moved[0].mean((1, 2))
-        bias: g.FloatArray = node.bias + moved.numpy()
-        return bias
 
     def _sum(self, node: g.AvgPool | g.Add) -> None:
         channels = self._graph.shapes[node.name][0]

@@ -1,9 +1,9 @@
-"""The ``--method`` argument: ``NAME[:option,option...]``, one a method, in the order they are
-applied.
+"""``--method dyadic``: the weights' last step; the other methods are in ``hwgen.compress.choices``.
 
 ``dyadic[:SET][,filter|kernel|layer][,dense=filter|layer][,digits=1|2|3|auto][,norm=data|weights]``
 
-* SET: T3, P5, P7, P9, Q4, Q8, Q16, or the positive levels of a set of one's own: ``1/8+1/2+1``.
+* SET: T3, P5, P7, P9, Q4, Q8, Q16, or the positive levels of a set of one's own: ``1/8+1/2+1``;
+  ``auto``, the default, is P9, or the search's choice for each layer under ``--budget``.
 * filter, kernel or layer (or ``scale=...``): which weights of a convolution share a scale. A scale
   by kernel is multiplied into the integers, so it costs digits.
 * dense: the same for dense layers; ``layer`` by default, so that one pair of constants serves all
@@ -16,14 +16,13 @@ applied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from hwgen.compress.methods.dyadic import Levels, Scale
 from hwgen.errors import HwgenError
 
-LATER = ("linear-features", "lower-kernel", "periodic", "ternary")
+DEFAULT_SET = "P9"
 
 
 class Norm(Enum):
@@ -37,11 +36,11 @@ class Norm(Enum):
 class DyadicChoice:
     """What ``dyadic`` was asked to do.
 
-    Parameters: set_name; scale of convolutions; dense, scale of dense layers; digits of a scale,
-    None for auto; norm, the error that is made small.
+    Parameters: set_name, None for auto; scale of convolutions; dense, scale of dense layers;
+    digits of a scale, None for auto; norm, the error that is made small.
     """
 
-    set_name: str = "P9"
+    set_name: str | None = None
     scale: Scale = Scale.FILTER
     dense: Scale = Scale.LAYER
     digits: int | None = None
@@ -50,37 +49,18 @@ class DyadicChoice:
     @property
     def levels(self) -> Levels:
         """The set's levels."""
-        return Levels.parse(self.set_name)
+        return Levels.parse(self.set_name or DEFAULT_SET)
 
-    def text(self, digits: int) -> str:
-        """Return the argument that asks for this choice with the scale digits that were found."""
+    def text(self) -> str:
+        """Return the argument that asks for this choice."""
         return (
-            f"dyadic:{self.set_name},scale={self.scale.value},dense={self.dense.value},digits={digits},"
-            f"norm={self.norm.value}"
+            f"dyadic:{self.set_name or 'auto'},scale={self.scale.value},dense={self.dense.value},"
+            f"digits={self.digits or 'auto'},norm={self.norm.value}"
         )
 
 
-def parse_methods(methods: Sequence[str]) -> DyadicChoice:
-    """Return the choice that the ``--method`` arguments make.
-
-    Raises: HwgenError, one line, for an unknown method or option, or one that is not there yet.
-    """
-    if not methods:
-        return DyadicChoice()
-    for method in methods:
-        name = method.partition(":")[0]
-        if name in LATER:
-            raise HwgenError(f"--method {name} comes in a later version; this one has dyadic")
-        if name != "dyadic":
-            raise HwgenError(
-                f"--method: dyadic needed ({', '.join(LATER)} come later), not {name!r}"
-            )
-    if len(methods) > 1:
-        raise HwgenError(f"--method dyadic can be given once, not {len(methods)} times")
-    return _dyadic(methods[0].partition(":")[2])
-
-
-def _dyadic(text: str) -> DyadicChoice:
+def parse_dyadic(text: str) -> DyadicChoice:
+    """Read what follows ``dyadic:``. Raises: HwgenError, one line."""
     fields: dict[str, str] = {}
     for position, part in enumerate(part for part in text.split(",") if part):
         key, equals, value = part.partition("=")
@@ -103,7 +83,7 @@ def _dyadic(text: str) -> DyadicChoice:
     if (norm := fields.get("norm", "data")) not in {n.value for n in Norm}:
         raise HwgenError(f"--method dyadic: norm=data or weights needed, not {norm!r}")
     choice = DyadicChoice(
-        fields.get("set", DyadicChoice.set_name),
+        None if fields.get("set", "auto") == "auto" else fields["set"],
         _scale("scale", fields.get("scale", "filter")),
         _scale("dense", fields.get("dense", "layer")),
         None if digits == "auto" else int(digits),

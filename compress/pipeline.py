@@ -1,4 +1,4 @@
-"""From a trained model to the network file: import, approximate, calibrate, lower, measure.
+"""From a trained model to the network file: import, calibrate, approximate, lower, measure.
 
 Searches look at the last training images alone; the test images are read once, at the end,
 for the two accuracies that are reported.
@@ -6,52 +6,67 @@ for the two accuracies that are reported.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hwgen import cost, datasets, netfile
-from hwgen.compress import forward, quantised
-from hwgen.compress.calibrate import Format, Statistics, covariances, observe
-from hwgen.compress.importers import graph as g
+from hwgen import datasets
+from hwgen.compress import budget as budgets
+from hwgen.compress import quantised, record
+from hwgen.compress.calibrate import Format, covariances, observe
+from hwgen.compress.choices.plan import KEPT, Plan, parse_methods
+from hwgen.compress.choices.treatment import State
 from hwgen.compress.importers import model as models
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
-from hwgen.compress.methods.dyadic import Options, Result, Scale, approximate
-from hwgen.compress.methods.output_error import refine
+from hwgen.compress.lower import LowerOptions, observed
+from hwgen.compress.measure import Scores, accuracy_float, hold_out
 from hwgen.compress.modelfile import InputScaling
-from hwgen.compress.options import DyadicChoice, Norm, parse_methods
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
+from hwgen.compress.stages.build import Built, Calibrated, Stages
+from hwgen.compress.tuning import Tuning, finetune
+from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
-from hwgen.files import write_atomic, write_json
-from hwgen.layers import Conv2d, Dense, Int64Array
 from hwgen.network import Network
 from hwgen.progress import Progress, silent
 from hwgen.sim import golden
 
-STATISTICS_IMAGES = 1000  # for formats, mean images and covariances
-SCORE_IMAGES = 5000  # for comparing candidates; both are the last of the training images
+STATISTICS_IMAGES = 1000  # for formats, mean images and covariances: the last training images
 TOLERANCE = 0.001  # accuracy (a share) that fewer scale digits may cost: noise of the measurement
-SHARED_DIGITS = (
-    4000  # a layer with more digits is reported unshared: it is not built as one adder graph
-)
+REACH = 30.0  # points that fine-tuning may have to bring back
+STEPS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A model made ready: the simplified graph, what its input means, and what calibration saw."""
+class Prepared(Calibrated):
+    """A model made ready: what calibration saw, and what its input means."""
 
-    graph: g.Graph
     scaling: InputScaling
-    input_codes: Format
-    statistics: Statistics
-    covariances: Mapping[str, g.FloatArray]
     classify: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The network that a run ends with.
+
+    Parameters
+    ----------
+    built : Built
+    plan : Plan
+        With what was found for its open options.
+    lost : float
+        Points on the last training images.
+    notes : mapping
+        More for compress.json.
+    """
+
+    built: Built
+    plan: Plan
+    lost: float
+    notes: Mapping[str, Any]
 
 
 def compress(
@@ -61,6 +76,9 @@ def compress(
     out: Path,
     *,
     budget: float | None = None,
+    objective: str = Objective.ADDERS.value,
+    finetune: int = 0,
+    device: str = "auto",
     seed: int = 0,
     act_bits: int = 8,
     mean: Sequence[float] | None = None,
@@ -75,14 +93,21 @@ def compress(
     model, data : str
         The MODEL and DATA arguments, see ``importers.model`` and ``hwgen.datasets``.
     methods : sequence of str
-        The ``--method`` arguments, see ``hwgen.compress.options``.
+        The ``--method`` arguments, see ``hwgen.compress.choices``.
     out : Path
         The network file.
     budget : float, optional
-        Points of accuracy that may be lost on the last training images; more is an error, and
-        nothing is written.
+        Points of accuracy that may be lost on the last training images. What the methods leave open
+        is searched for the least ``objective`` within it; where nothing is within it nothing is
+        written.
+    objective : str
+        "adders", "luts", "cycles" or "macs".
+    finetune : int
+        Epochs of fine-tuning on the integer forward pass; 0 for none.
+    device : str
+        "auto", "cpu" or "cuda", for fine-tuning.
     seed : int
-        Recorded; this method draws nothing at random.
+        Of what is drawn at random: supports of pSC, the order of images in fine-tuning.
     act_bits : int
         Of the codes between layers, 2 to 16.
     mean, std : sequence of float, optional
@@ -92,43 +117,51 @@ def compress(
     Raises: HwgenError, one line, if anything given does not fit; earlier files stay as they were.
     """
     start, tell = time.perf_counter(), progress or silent
-    choice = parse_methods(methods)
+    plan = parse_methods(methods, searched=budget is not None)
+    aim, tuning = _objective(objective), Tuning(finetune, device, seed)
     options = LowerOptions(act_bits=act_bits)
-    tell("load images and model", 0, 5)
-    images = datasets.load(data, mean=mean, std=std)
+    tell("load images and model", 0, STEPS)
+    images, test = hold_out(datasets.load(data, mean=mean, std=std))
     loaded = models.load(model, images.shape)
-    tell("calibrate", 1, 5)
+    tell("calibrate", 1, STEPS)
     prepared = prepare(loaded, images)
     options = LowerOptions(act_bits=act_bits, classify=prepared.classify)
-    keep = not methods and quantised.is_quantised(prepared.graph)
-    tell("approximate weights", 2, 5)
-    network, weights, digits = _search(
-        prepared, images, choice, options, _metadata(loaded, images, prepared, methods, keep),
-        budget, keep=keep,
-    )
-    tell("measure on the test images", 3, 5)
-    float_accuracy = accuracy_float(prepared, images.test_x, images.test_y)
-    integer_accuracy = golden.accuracy(network, images.test_x, images.test_y)
-    tell("count adders and write", 4, 5)
+    if not methods and quantised.is_quantised(prepared.graph):
+        if finetune:
+            raise HwgenError(
+                "--finetune: a --method needed with it; without one a quantised model keeps its own "
+                "weights"
+            )
+        plan = KEPT
+    stages = Stages(prepared, plan, options=options, seed=seed)
+    tell("approximate weights", 2, STEPS)
+    run = _Run(stages, images, _metadata(loaded, images, prepared, plan, methods), tuning, tell)
+    searched = budget is not None and bool(plan.free)
+    chosen = run.searched(budget or 0.0, aim) if searched else run.as_planned(budget)
+    tell("measure on the test images", 3, STEPS)
+    x, y = test.read()
+    float_accuracy = accuracy_float(prepared.graph, prepared.input_codes.frac, x, y)
+    integer_accuracy = golden.accuracy(chosen.built.network, x, y)
+    tell("count adders and write", 4, STEPS)
     report = {
-        "digest": network.digest,
-        "methods": ["none"] if keep else [choice.text(digits)],
+        "digest": chosen.built.network.digest,
+        "methods": list(chosen.plan.texts),
         "seed": seed,
         "accuracy_float": float_accuracy,
         "accuracy_integer": integer_accuracy,
-        "images": len(images.test_x),
-        "layers": _layers(network, prepared.graph, weights),
+        "images": len(x),
+        "layers": record.layer_entries(chosen.built, kept=plan.kept),
+        **({} if budget is None else {"budget": budget}),
+        **({"finetune": finetune} if finetune else {}),
+        **chosen.notes,
+        **({"cost": total(chosen.built.network, aim)} if searched else {}),
     }
-    if notes := (*loaded.notes, *_kept_notes(network, keep)):
+    if notes := (*loaded.notes, *_kept_notes(chosen.built.network, plan)):
         report["notes"] = list(notes)
-    _write(
-        Path(out),
-        network,
-        prepared.graph,
-        report | {"seconds": round(time.perf_counter() - start, 2)},
-    )
-    tell("compressed", 5, 5)
-    return report | {"seconds": round(time.perf_counter() - start, 2)}
+    report["seconds"] = round(time.perf_counter() - start, 2)
+    record.write(Path(out), chosen.built, report)
+    tell("compressed", STEPS, STEPS)
+    return report
 
 
 def prepare(loaded: models.Model, images: datasets.Dataset) -> Prepared:
@@ -147,128 +180,147 @@ def prepare(loaded: models.Model, images: datasets.Dataset) -> Prepared:
     codes = torch.from_numpy(np.array(last, dtype=np.float64) * 2.0**-frac).to(torch.float32)
     return Prepared(
         graph,
-        scaling,
         Format(images.lo, images.hi, frac),
         observe(graph, codes, observed(graph)),
         covariances(graph, codes),
+        scaling,
         classify=True,
     )
 
 
-def accuracy_float(prepared: Prepared, x: datasets.Images, y: Int64Array) -> float:
-    """Return the share of images that the float graph puts into the right class."""
-    output, frac = prepared.graph.output.name, prepared.input_codes.frac
-    right = 0
-    for first in range(0, len(x), 1000):
-        codes = torch.from_numpy(np.array(x[first : first + 1000], dtype=np.float64) * 2.0**-frac)
-        scores = forward.run(prepared.graph, codes.to(torch.float32), keep=[output])[output]
-        right += int((scores.flatten(1).argmax(1).numpy() == y[first : first + 1000]).sum())
-    return right / len(x)
+class _Run:
+    """One run's choice of a network: as the plan says, or by search; with fine-tuning or without.
 
-
-def weights_of(
-    prepared: Prepared, choice: DyadicChoice, *, digits: int, keep: bool = False
-) -> dict[str, Result]:
-    """Approximate the weights of all convolutions and dense layers.
-
-    The last layer of a classifier keeps a real scale, one for all classes: nothing multiplies by
-    it. With ``keep`` a quantised model's own integers stay.
+    Parameters: stages; images, without test images; metadata, of the network; tuning; tell, the
+    progress.
     """
-    results, graph = {}, prepared.graph
-    for node in linear_nodes(graph):
-        own = quantised.exact(node, common=node is graph.output) if keep else None
-        if own is not None:
-            results[node.name] = own
-            continue
-        scale = choice.scale if isinstance(node, g.Conv) else choice.dense
-        last = node is graph.output
-        options = Options(choice.levels, Scale.LAYER if last else scale, None if last else digits)
-        try:
-            result = approximate(node.weight, options)
-            if choice.norm is Norm.DATA and node.name in prepared.covariances:
-                result = refine(node.weight, result, choice.levels, prepared.covariances[node.name])
-            results[node.name] = result
-        except HwgenError as error:
-            raise HwgenError(f"{node.name}: {error}") from error
-    return results
 
+    def __init__(
+        self,
+        stages: Stages,
+        images: datasets.Dataset,
+        metadata: Mapping[str, Any],
+        tuning: Tuning,
+        tell: Progress,
+    ) -> None:
+        self._stages, self._images, self._metadata = stages, images, metadata
+        self._tuning, self._tell = tuning, tell
+        calibrated = stages.calibrated
+        self._scores = Scores.of(calibrated.graph, calibrated.input_codes.frac, images)
 
-def _search(
-    prepared: Prepared,
-    images: datasets.Dataset,
-    choice: DyadicChoice,
-    options: LowerOptions,
-    metadata: Mapping[str, Any],
-    budget: float | None,
-    *,
-    keep: bool = False,
-) -> tuple[Network, dict[str, Result], int]:
-    """Return the network with the fewest scale digits that cost no accuracy in training images."""
-    x, y = images.train_x[-SCORE_IMAGES:], images.train_y[-SCORE_IMAGES:]
-    tried = {}
-    for digits in (3, 2, 1) if choice.digits is None and not keep else (choice.digits or 3,):
-        weights = weights_of(prepared, choice, digits=digits, keep=keep)
-        network = lower(
-            prepared.graph,
-            weights,
-            prepared.statistics,
-            input_codes=prepared.input_codes,
-            options=options,
-            metadata={**metadata, "options": _as_json(choice, options, digits, keep=keep)},
-        )
-        tried[digits] = (golden.accuracy(network, x, y), network, weights)
-    best = max(accuracy for accuracy, _, _ in tried.values())
-    fewest = min(
-        digits for digits, (accuracy, _, _) in tried.items() if accuracy >= best - TOLERANCE
-    )
-    accuracy, network, weights = tried[fewest]
-    if budget is not None:
-        lost = 100 * (accuracy_float(prepared, x, y) - accuracy)
-        if lost > budget:
-            made = "the quantised model" if keep else f"dyadic:{choice.set_name}"
+    def as_planned(self, budget: float | None) -> Chosen:
+        """Return the network that the plan asks for, with the fewest scale digits that cost no
+        accuracy.
+        """
+        plan, state = self._stages.plan.fixed(), self._stages.start()
+        chosen = self._finished(state, plan, {})
+        if budget is not None and chosen.lost > budget:
             raise HwgenError(
-                f"--budget {budget:g}: at most {budget:g} points needed, {made} loses {lost:.2f} "
-                f"on the last training images{'' if keep else '; a larger set loses less'}"
+                f"--budget {budget:g}: at most {budget:g} points needed, "
+                f"{_words(plan)} loses {chosen.lost:.2f} on the last training images"
+                f"{'' if plan.kept else '; a larger set or less of a method loses less'}"
             )
-    return network, weights, fewest
+        return chosen
+
+    def searched(self, budget: float, objective: Objective) -> Chosen:
+        """Return the cheapest network within a budget of points."""
+        plan, tuned = self._stages.plan, self._tuning.epochs > 0
+        digits = self._open_digits()[0]
+        search = budgets.Search(
+            self._stages, self._scores, objective=objective, digits=digits, progress=self._tell
+        )
+        found = search.run(budget=budget, reach=REACH if tuned else None)
+        notes = budgets.as_json(found, objective)
+        chosen = self._finished(found.best.state, plan, notes, budget=budget)
+        if not tuned:
+            return chosen
+        # The cheapest of the steps past the budget that training brings back: by bisection.
+        steps = [point for point in found.path if point.cost < found.best.cost]
+        low, high = 0, len(steps)
+        while low < high:
+            middle = (low + high) // 2
+            trial = self._finished(steps[middle].state, plan, notes)
+            if trial.lost <= budget:
+                low, chosen = middle + 1, trial
+            else:
+                high = middle
+        return chosen
+
+    def _open_digits(self) -> tuple[int, ...]:
+        """Scale digits to try, most first; one where no coder leaves them open."""
+        plan = self._stages.plan
+        if plan.kept:
+            return (3,)
+        coders = [plan.dyadic] if plan.uses_dyadic or plan.ternary is None else []
+        given = [coder.digits for coder in (*coders, plan.ternary) if coder is not None]
+        return (3, 2, 1) if None in given else (max(d for d in given if d),)
+
+    def _finished(
+        self,
+        state: State,
+        plan: Plan,
+        notes: Mapping[str, Any],
+        *,
+        budget: float | None = None,
+    ) -> Chosen:
+        """Return a state with the fewest scale digits that cost no accuracy, then fine-tuned."""
+        tried = {}
+        for digits in self._open_digits():
+            metadata = {**self._metadata, "options": self._options(plan, digits)}
+            built = self._stages.build(state, digits=digits, metadata=metadata)
+            tried[digits] = self._scores.measure(built.network), built, metadata
+        best = max(score.accuracy for score, _, _ in tried.values())
+        enough = [
+            digits
+            for digits, (score, _, _) in tried.items()
+            if score.accuracy >= best - TOLERANCE and (budget is None or score.lost <= budget)
+        ]
+        fewest = min(enough) if enough else max(tried)
+        score, built, metadata = tried[fewest]
+        chosen = Chosen(built, plan.with_digits(fewest), score.lost, notes)
+        if not self._tuning.epochs:
+            return chosen
+        trained = finetune(
+            self._stages,
+            state,
+            self._tuning,
+            self._images,
+            digits=fewest,
+            metadata=metadata,
+            progress=self._tell,
+        )
+        lost = self._scores.measure(trained.network).lost
+        # Training that helped nothing is undone.
+        return replace(chosen, built=trained, lost=lost) if lost < chosen.lost else chosen
+
+    def _options(self, plan: Plan, digits: int) -> dict[str, Any]:
+        return {
+            "methods": list(plan.with_digits(digits).texts),
+            "scale_digits": digits,
+            **asdict(self._stages.options),
+        }
 
 
-def _as_json(
-    choice: DyadicChoice, options: LowerOptions, digits: int, *, keep: bool
-) -> dict[str, Any]:
-    if keep:
-        return asdict(options)
-    return {
-        "set": choice.set_name,
-        "scale": choice.scale.value,
-        "dense": choice.dense.value,
-        "norm": choice.norm.value,
-        "scale_digits": digits,
-        **asdict(options),
-    }
+def _objective(text: str) -> Objective:
+    try:
+        return Objective(text)
+    except ValueError as error:
+        raise HwgenError(
+            f"--objective: adders, luts, cycles or macs needed, not {text!r}"
+        ) from error
 
 
-def _metadata(
-    loaded: models.Model,
-    images: datasets.Dataset,
-    prepared: Prepared,
-    methods: Sequence[str],
-    keep: bool,
-) -> dict[str, Any]:
-    scaling = prepared.scaling
-    return {
-        "model": loaded.name,
-        "method": ["none"] if keep else list(methods) or ["dyadic"],
-        "data": images.name.partition(":")[0],
-        "class_names": list(loaded.class_names or images.class_names),
-        "input": {"scale": scaling.scale, "mean": scaling.mean, "std": scaling.std},
-    }
+def _words(plan: Plan) -> str:
+    """Each method and its first option."""
+    if plan.kept:
+        return "the quantised model"
+    return " ".join(text.partition(",")[0] for text in plan.texts)
 
 
-def _kept_notes(network: Network, keep: bool) -> tuple[str, ...]:
+def _kept_notes(network: Network, plan: Plan) -> tuple[str, ...]:
     """Say what a quantised model kept and which of its factors are not its own."""
     changed: Mapping[str, float] = network.metadata.get("rescaled", {})
-    notes = ("quantised weights kept as they are",) if keep else ()
+    notes = ("quantised weights kept as they are",) if plan.kept else ()
     if not changed:
         return notes
     name = max(changed, key=lambda tensor: changed[tensor])
@@ -279,52 +331,18 @@ def _kept_notes(network: Network, keep: bool) -> tuple[str, ...]:
     return (*notes, factors)
 
 
-def _layers(
-    network: Network, graph: g.Graph, weights: Mapping[str, Result]
-) -> list[dict[str, Any]]:
-    """One entry a layer with weights, in the order that graph and network share."""
-    entries = []
-    layers = [layer for layer in network.layers if isinstance(layer, (Conv2d, Dense))]
-    for layer, node, price in zip(
-        layers, linear_nodes(graph), cost.network_cost(network), strict=True
-    ):
-        entries.append(
-            {
-                "name": layer.name,
-                "error": weights[node.name].relative_error,
-                "nonzeros": price.nonzeros,
-                "digits": price.digits,
-                "adders": _shared_adders(layer, price),
-                "macs": price.macs,
-            }
-        )
-    return entries
-
-
-def _shared_adders(layer: Conv2d | Dense, price: cost.LayerCost) -> int:
-    """Adders of a layer's shared graphs, one a group; unshared where it is too large."""
-    if price.digits > SHARED_DIGITS:
-        return price.adders
-    from hwgen.adders import search
-
-    groups = layer.groups if isinstance(layer, Conv2d) else 1
-    total = int(np.count_nonzero(layer.bias))
-    for part in np.split(layer.weight, groups):
-        matrix = part.reshape(len(part), -1).T
-        total += search.build(np.ascontiguousarray(matrix), input_lo=-128, input_hi=127).adders
-    return total
-
-
-def _write(out: Path, network: Network, graph: g.Graph, report: Mapping[str, Any]) -> None:
-    """Write before.npz, the network file and compress.json, each whole; the report last."""
-    layers = [layer.name for layer in network.layers if isinstance(layer, (Conv2d, Dense))]
-    before = {
-        f"{name}.{field}": np.asarray(getattr(node, field), np.float32)
-        for name, node in zip(layers, linear_nodes(graph), strict=True)
-        for field in ("weight", "bias")
+def _metadata(
+    loaded: models.Model,
+    images: datasets.Dataset,
+    prepared: Prepared,
+    plan: Plan,
+    methods: Sequence[str],
+) -> dict[str, Any]:
+    scaling = prepared.scaling
+    return {
+        "model": loaded.name,
+        "method": list(plan.texts) if plan.kept else list(methods) or ["dyadic"],
+        "data": images.name.partition(":")[0],
+        "class_names": list(loaded.class_names or images.class_names),
+        "input": {"scale": scaling.scale, "mean": scaling.mean, "std": scaling.std},
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **before)
-    write_atomic(out.with_name("before.npz"), buffer.getvalue())
-    netfile.save(network, out)
-    write_json(out.with_name("compress.json"), report)

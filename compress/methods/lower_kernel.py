@@ -214,6 +214,35 @@ def shrink(
     )
 
 
+def refit(
+    weights: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    moments: npt.ArrayLike,
+    *,
+    ridge: float = Options.ridge,
+) -> FloatArray:
+    """Return the weights that make up best, inside any mask, for those outside it.
+
+    The closed form of the module's docstring, filter by filter, S the filter's places in the mask.
+
+    Parameters
+    ----------
+    weights : array, (co, ci, kh, kw) or (outputs, inputs)
+    mask : bool array, shape of the weights
+    moments : array, (groups, N, N) or (N, N), N the weights of a filter
+        Second moments of the inputs, as for ``curves``.
+    ridge : float
+        As in ``Options``.
+
+    Raises: HwgenError if weights or moments are not finite, or do not fit one another.
+    """
+    array = finite(weights, dimensions=(2, 4), what="Weights")
+    inside = np.asarray(mask, bool)
+    if inside.shape != array.shape:
+        raise HwgenError(f"A mask of {array.shape} needed, not of {inside.shape}")
+    return _refit_rows(array, inside, Options(ridge=ridge), _moments(array, moments))
+
+
 def greedy_steps(found: Curves) -> tuple[tuple[int, int], ...]:
     """Return (unit, level) in the order in which to shrink: least loss for a tap saved first.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import FloatArray, Levels, Result, nearest
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array, int64
@@ -40,6 +41,8 @@ def refine(
     levels: Levels,
     covariance: FloatArray,
     options: RefineOptions | None = None,
+    *,
+    mask: BoolArray | None = None,
 ) -> Result:
     """Move a layer's codes to smaller expected output error; scales stay.
 
@@ -53,8 +56,10 @@ def refine(
         What ``start`` was made with.
     covariance : (groups, N, N) float64
         Of the N inputs of each group of output channels.
+    mask : bool array, optional, shape of the weights
+        Codes move inside it alone.
 
-    Raises: HwgenError if the covariance does not fit the weights.
+    Raises: HwgenError if the covariance or the mask does not fit the weights.
     """
     options = options or RefineOptions()
     outputs = weights.shape[0]
@@ -69,6 +74,9 @@ def refine(
         start.scale.reshape(start.scale.shape + (1,) * (weights.ndim - start.scale.ndim)),
         weights.shape,
     ).reshape(outputs, -1)
+    if mask is not None and mask.shape != weights.shape:
+        raise HwgenError(f"A mask of {weights.shape} needed, not of {mask.shape}")
+    free = np.ones(exact.shape, bool) if mask is None else mask.reshape(exact.shape)
     codes = start.codes.reshape(outputs, -1).copy()
     for group in range(groups):
         rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
@@ -76,7 +84,7 @@ def refine(
             covariance[group] + np.eye(size) * options.ridge * np.trace(covariance[group]) / size
         )
         codes[rows] = _descend(
-            exact[rows], codes[rows], scale[rows], levels, spread, options.passes
+            exact[rows], codes[rows], scale[rows], free[rows], levels, spread, options.passes
         )
     values = np.ldexp(codes * scale, -levels.bits)
     error = ((exact - values) ** 2).reshape(*start.scale.shape, -1).sum(-1)
@@ -87,6 +95,7 @@ def _descend(
     exact: FloatArray,
     codes: Int64Array,
     scale: FloatArray,
+    free: BoolArray,
     levels: Levels,
     spread: FloatArray,
     passes: int,
@@ -97,10 +106,11 @@ def _descend(
     slope = wrong @ spread  # half the gradient
     for _ in range(passes):
         moved = False
-        for i in np.flatnonzero(np.diag(spread) > 0):
+        for i in np.flatnonzero((np.diag(spread) > 0) & free.any(axis=0)):
             others = slope[:, i] / spread[i, i] - wrong[:, i]
             best = exact[:, i] + others  # where this weight would best be
             chosen = nearest(best[:, None], levels, scale[:, i])[:, 0]
+            chosen = np.where(free[:, i], chosen, codes[:, i])
             change = np.ldexp((codes[:, i] - chosen) * scale[:, i], -levels.bits)
             rows = np.flatnonzero(change)
             if rows.size:

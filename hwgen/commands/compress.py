@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,8 +31,23 @@ def compress(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option("--budget", metavar="POINTS", min=0.0, help="Accuracy that may be lost."),
+        typer.Option(
+            "--budget", metavar="POINTS", min=0.0,
+            help="Accuracy that may be lost: what the methods leave open is searched within it; "
+            "without --method all of them.",
+        ),
     ] = None,
+    objective: Annotated[
+        Literal["adders", "luts", "cycles", "macs"],
+        typer.Option("--objective", help="What the search makes few."),
+    ] = "adders",
+    finetune: Annotated[
+        int,
+        typer.Option("--finetune", metavar="EPOCHS", min=0, help="Train on as integers, after it."),
+    ] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to fine-tune.")
+    ] = "auto",
     act_bits: Annotated[
         int, typer.Option("--act-bits", min=2, max=16, help="Bits of a code between layers.")
     ] = 8,
@@ -53,8 +68,8 @@ def compress(
     with common.progress_display() as progress:
         result = pipeline.compress(
             model, tuple(method or ()), data, out,
-            budget=budget, seed=seed, act_bits=act_bits, mean=means, std=deviations,
-            progress=progress,
+            budget=budget, objective=objective, finetune=finetune, device=device, seed=seed,
+            act_bits=act_bits, mean=means, std=deviations, progress=progress,
         )
     for note in result.get("notes", ()):
         common.say(f"{out}: {note}")

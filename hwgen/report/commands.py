@@ -53,6 +53,9 @@ def _compress(material: Material) -> list[str]:
         words += ["--method", str(method)]
     options = material.network.metadata.get("options")
     bits = options.get("act_bits") if isinstance(options, dict) else None
+    words += _number("--budget", made.get("budget")) + _number("--finetune", made.get("finetune"))
+    if isinstance(made.get("objective"), str):
+        words += ["--objective", made["objective"]]
     return words + _number("--act-bits", bits) + _number("--seed", made.get("seed"))
 
 

@@ -14,6 +14,7 @@ from hwgen.compress.methods.lower_kernel import (
     curves,
     greedy_steps,
     importance,
+    refit,
     shrink,
     within,
 )
@@ -355,3 +356,22 @@ WEIGHTS = np.ones((2, 1, 3, 3))
 def test_a_wrong_call(call, message):
     with pytest.raises(HwgenError, match=message):
         call()
+
+
+def test_refit_of_any_mask_is_least_squares():
+    """Masks of no shape in particular, one a filter, against numpy's solver on the windows."""
+    random = np.random.default_rng(8)
+    weights = random.normal(size=(6, 2, 3, 3))
+    mask = random.random(weights.shape) < 0.5
+    mask[0], mask[1] = True, False
+    patches = windows(random, 2, 3)
+    found = refit(weights, mask, second_moments(patches), ridge=1e-12).reshape(6, -1)
+    for row, inside, exact in zip(found, mask.reshape(6, -1), weights.reshape(6, -1), strict=True):
+        assert not row[~inside].any()
+        wanted = np.linalg.lstsq(patches[:, inside], patches @ exact, rcond=None)[0]
+        assert np.allclose(row[inside], wanted, atol=1e-6)
+
+
+def test_refit_with_a_mask_of_another_shape():
+    with pytest.raises(HwgenError, match="A mask of .* needed, not of"):
+        refit(np.ones((2, 1, 3, 3)), np.ones((2, 3, 3), bool), np.eye(9))

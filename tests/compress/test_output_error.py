@@ -10,7 +10,7 @@ import torch
 
 from hwgen.compress.calibrate import covariances
 from hwgen.compress.importers import graph as g
-from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
+from hwgen.compress.methods.dyadic import Levels, Options, Result, Scale, approximate
 from hwgen.compress.methods.output_error import RefineOptions, output_error, refine
 from hwgen.errors import HwgenError
 
@@ -121,3 +121,49 @@ def test_covariances_equal_those_of_all_windows(groups):
         ]
         wanted = np.cov(np.concatenate(windows).T, bias=True)
         np.testing.assert_allclose(found[group], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", Scale)
+def test_masked_places_stay(scale):
+    """Codes outside the mask are the start's; inside, the loss falls as far as they can go."""
+    random = np.random.default_rng(5)
+    levels = Levels.parse("P7")
+    mask = random.random((12, 3, 3, 3)) < 0.6
+    weights = random.laplace(size=mask.shape)
+    spread = correlated(random, 1, 27)
+    start = approximate(np.where(mask, weights, 0.0), Options(levels, scale, 2))
+    options = RefineOptions(passes=100, ridge=0)
+    kept = refine(weights, start, levels, spread, options, mask=mask)
+    free = refine(weights, start, levels, spread, options)
+    assert not kept.codes[~mask].any()
+    assert free.codes[~mask].any()
+    losses = [output_error(weights, one, spread).sum() for one in (start, kept, free)]
+    assert losses[2] < losses[1] < losses[0]
+    # A local optimum: no single weight inside the mask has a better level.
+    steps = np.concatenate([-levels.integers[1:], levels.integers])
+    for o, place in itertools.product((0, 7), np.ndindex(3, 3, 3)):
+        if not mask[(o, *place)]:
+            continue
+        for step in steps:
+            codes = kept.codes.copy()
+            codes[(o, *place)] = step
+            trial = Result(codes, kept.bits, kept.scale, kept.error, kept.energy)
+            assert output_error(weights, trial, spread)[o] >= (
+                output_error(weights, kept, spread)[o] * (1 - 1e-9)
+            )
+
+
+def test_a_mask_of_everything_is_none():
+    random = np.random.default_rng(6)
+    weights, levels = random.laplace(size=(4, 2, 3, 3)), Levels.parse("P9")
+    spread = correlated(random, 2, 18)
+    start = approximate(weights, Options(levels))
+    whole = refine(weights, start, levels, spread, mask=np.ones(weights.shape, bool))
+    assert np.array_equal(whole.codes, refine(weights, start, levels, spread).codes)
+
+
+def test_a_mask_of_another_shape():
+    start = approximate(np.ones((2, 3)), Options(Levels.parse("T3")))
+    with pytest.raises(HwgenError, match=r"A mask of \(2, 3\) needed, not of \(3, 2\)"):
+        refine(np.ones((2, 3)), start, Levels.parse("T3"), np.eye(3)[None],
+               mask=np.ones((3, 2), bool))  # fmt: skip

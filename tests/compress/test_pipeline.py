@@ -68,7 +68,8 @@ def test_report_and_files(compressed):
     assert written["digest"] == network.digest
     assert [layer["name"] for layer in written["layers"]] == ["conv1", "conv2", "fc"]
     for entry in written["layers"]:
-        assert set(entry) == {"name", "error", "nonzeros", "digits", "adders", "macs"}
+        assert set(entry) == {"name", "error", "nonzeros", "digits", "adders", "macs", "treatment"}
+        assert entry["treatment"] == ["dyadic:P9"]
         weight = network.by_name[entry["name"]].weight
         assert entry["nonzeros"] == np.count_nonzero(weight)
         assert entry["digits"] == sum(map(signed_digits, weight.ravel().tolist()))
@@ -277,8 +278,8 @@ def test_more_classes_than_scores(tmp_path):
 
 
 def test_methods_are_named_before_any_work(tmp_path):
-    with pytest.raises(HwgenError, match="periodic comes in a later version"):
-        pipeline.compress("none.safetensors", ["periodic"], "nothing", tmp_path / "net.npz")
+    with pytest.raises(HwgenError, match="ternary, dyadic needed, not 'magic'"):
+        pipeline.compress("none.safetensors", ["magic"], "nothing", tmp_path / "net.npz")
 
 
 @pytest.mark.parametrize(("name", "data", "options", "message"), [

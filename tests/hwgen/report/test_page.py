@@ -251,6 +251,12 @@ def test_commands_of_what_was_done(tmp_path: Path) -> None:
     assert "hwgen synth DIR --target ecp5-85 --seed 13" in text
 
 
+def test_command_of_a_search(tmp_path: Path) -> None:
+    fill(tmp_path, network(), compress={"budget": 1.5, "objective": "luts", "finetune": 3})
+    text = report(tmp_path).text
+    assert "--budget 1.5 --finetune 3 --objective luts --seed 11" in text
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, network())
     (tmp_path / "top.v").write_text("")

@@ -1,0 +1,125 @@
+"""Fine-tuning after the approximation: what training needs to know of the stages, and back.
+
+``hwgen.compress.qat`` trains; it is imported when it is asked for. It gets the float graph, the
+masks, and ``project``, which makes integers of float weights as the stages do; what comes back
+goes through ``project`` and ``lower``, so that the network of integers is the one that was trained.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hwgen import datasets
+from hwgen.compress.choices.treatment import State
+from hwgen.compress.importers import graph as g
+from hwgen.compress.lower import corrected_bias, linear_nodes, lower
+from hwgen.compress.stages.build import Built, Stages
+from hwgen.compress.stages.support import Support
+from hwgen.errors import HwgenError
+from hwgen.progress import Progress
+
+RATE = 1e-3
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to fine-tune.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training images; 0 is none.
+    device : str
+        "auto", "cpu" or "cuda".
+    seed : int
+    """
+
+    epochs: int = 0
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise HwgenError(f"--finetune: a number of epochs from 0 needed, not {self.epochs}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise HwgenError(f"--device: auto, cpu or cuda needed, not {self.device!r}")
+
+
+def finetune(
+    stages: Stages,
+    state: State,
+    tuning: Tuning,
+    images: datasets.Dataset,
+    *,
+    digits: int,
+    metadata: Mapping[str, Any],
+    progress: Progress,
+) -> Built:
+    """Return the network of a state after fine-tuning.
+
+    Parameters
+    ----------
+    stages, state, digits, metadata
+        As for ``Stages.build``.
+    tuning : Tuning
+        With at least one epoch.
+    images : Dataset
+        Without test images.
+    progress : callable
+    """
+    qat = importlib.import_module("hwgen.compress.qat")
+    built = stages.build(state, digits=digits, metadata=metadata)
+    project = stages.projection(built, digits=digits, pruned=state.prune > 0)
+    # Biases are trained too: what the integer weights change on average is in them from the start.
+    options = replace(stages.options, correct_bias=False)
+    graph, statistics = qat.finetune(
+        _start(built, project({name: own.weight for name, own in built.supports.items()})),
+        built.statistics,
+        input_codes=stages.calibrated.input_codes,
+        options=options,
+        project=project,
+        masks=stages.masks(built),
+        images=images,
+        training=qat.Training(tuning.epochs, RATE, BATCH, tuning.seed, tuning.device),
+        progress=progress,
+    )
+    latent = {node.name: node.weight for node in linear_nodes(graph)}
+    results = project(latent)
+    supports = {name: _trained(own, latent[name]) for name, own in built.supports.items()}
+    network = lower(
+        graph,
+        results,
+        statistics,
+        input_codes=stages.calibrated.input_codes,
+        options=options,
+        metadata=metadata,
+    )
+    return replace(
+        built,
+        network=network,
+        graph=graph,
+        statistics=statistics,
+        supports=supports,
+        results=results,
+    )
+
+
+def _start(built: Built, results: Mapping[str, Any]) -> g.Graph:
+    graph = built.graph
+    for node in linear_nodes(built.graph):
+        mean = built.statistics.means[node.sources[0]]
+        bias = corrected_bias(node, results[node.name].values(), mean)
+        weight = built.supports[node.name].weight
+        graph = graph.with_node(replace(node, weight=weight, bias=g.floats(bias)))
+    return graph
+
+
+def _trained(own: Support, latent: g.FloatArray) -> Support:
+    weight = latent if own.mask is None else np.where(own.mask, latent, 0.0)
+    return replace(own, weight=weight, notes={**own.notes, "finetuned": True})
