@@ -1,0 +1,121 @@
+"""What dyadic weights cost: by digits, by sharing of multiples, and as adder graphs that are built.
+
+Adders are two-input additions and subtractions. Weights are whole numbers, (co, ci, kh, kw) or
+(outputs, inputs); a scale by output channel or layer is applied behind the sum and not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.adders import search
+from hwgen.compress.methods.adder_budget import Options, spread
+from hwgen.compress.methods.dyadic import Result
+from hwgen.cost import digit_count
+from hwgen.errors import HwgenError
+from hwgen.layers import Int64Array
+
+Counter = Callable[[Int64Array], int]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Adders where an input is multiplied once for all that it goes to (a transposed filter).
+
+    Parameters
+    ----------
+    multiples : int
+        That make the odd multiples of each input channel, shared by all weights on it.
+    sums : int
+        That accumulate: one a nonzero weight, but for the first of each output channel.
+    """
+
+    multiples: int
+    sums: int
+
+    @property
+    def adders(self) -> int:
+        """All of them."""
+        return self.multiples + self.sums
+
+
+def digit_adders(codes: Int64Array) -> int:
+    """Adders without any sharing: canonical signed digits less one, for each output channel."""
+    by_output = digit_count(codes).reshape(len(codes), -1).sum(1)
+    return int(np.maximum(by_output - 1, 0).sum())
+
+
+def shared_adders(codes: Int64Array) -> Shared:
+    """Adders of a transposed filter, its multiples built by ``hwgen.adders``.
+
+    With levels k/8 only 3, 5 and 7 times an input are needed beside itself: three adders an input
+    channel, whatever the number of filters; then a nonzero weight is one adder. The graph of each
+    channel is built and counted, not estimated.
+    """
+    used = np.count_nonzero(codes.reshape(len(codes), -1), axis=1)
+    multiples = 0
+    for channel in range(codes.shape[1]):
+        values = np.unique(np.abs(codes[:, channel]))
+        values = values[values > 0]
+        odd = np.unique(values // (values & -values))
+        if odd.size:
+            graph = search.build(odd[None].astype(np.int64), input_lo=-128, input_hi=127)
+            multiples += graph.adders
+    return Shared(multiples, int(np.maximum(used - 1, 0).sum()))
+
+
+def graph_adders(codes: Int64Array, *, groups: int = 1) -> int:
+    """Adders of the shared graph that ``hwgen.adders`` builds of a layer's matrix.
+
+    Parameters: codes; groups, of a grouped convolution, each a graph of its own.
+    """
+    total = 0
+    for part in np.split(codes, groups):
+        matrix = np.ascontiguousarray(part.reshape(len(part), -1).T)
+        total += search.build(matrix, input_lo=-128, input_hi=127).adders
+    return total
+
+
+def spread_adders(
+    layers: Sequence[npt.ArrayLike],
+    adders: int,
+    options: Options | Sequence[Options],
+    *,
+    count: Counter = graph_adders,
+) -> tuple[Result, ...]:
+    """Approximate layers within a budget of true adders: the largest budget of digits that fits.
+
+    Digits are bisected, because a larger budget of digits takes more adders as a rule, not always:
+    the result is within the budget, and one digit more or so would not be.
+
+    Parameters
+    ----------
+    layers, options
+        As of ``adder_budget.spread``.
+    adders : int
+        Of all layers together.
+    count : callable
+        Codes of a layer to adders.
+
+    Raises: HwgenError as of ``spread``, or for a negative budget.
+    """
+    if adders < 0:
+        raise HwgenError(f"A budget of 0 adders or more needed, not {adders}")
+    best = spread(layers, 0, options)
+    # No level of the grids has as many digits as 2 bits of it, and sharing halves them at most by
+    # twos, so the search begins at the adders that are wanted and widens upwards.
+    inside, step = 0, max(adders, 16)
+    most = sum(np.asarray(layer).size for layer in layers) * 8
+    while step:
+        trial = spread(layers, min(inside + step, most), options)
+        if sum(count(result.codes) for result in trial) <= adders and inside + step <= most:
+            inside, best = inside + step, trial
+        else:
+            step //= 2
+        if step * 200 < inside:         # half a percent
+            break
+    return best
