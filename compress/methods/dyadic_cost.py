@@ -89,8 +89,8 @@ def spread_adders(
 ) -> tuple[Result, ...]:
     """Approximate layers within a budget of true adders: the largest budget of digits that fits.
 
-    Digits are bisected, because a larger budget of digits takes more adders as a rule, not always:
-    the result is within the budget, and one digit more or so would not be.
+    Digits are bisected to half a percent. A larger budget of digits takes more adders as a rule,
+    not always: the result is within the budget, but another one that is may be better.
 
     Parameters
     ----------
@@ -105,17 +105,22 @@ def spread_adders(
     """
     if adders < 0:
         raise HwgenError(f"A budget of 0 adders or more needed, not {adders}")
+    most = 8 * sum(np.asarray(layer).size for layer in layers)  # no level has more than 8 digits
     best = spread(layers, 0, options)
-    # No level of the grids has as many digits as 2 bits of it, and sharing halves them at most by
-    # twos, so the search begins at the adders that are wanted and widens upwards.
-    inside, step = 0, max(adders, 16)
-    most = sum(np.asarray(layer).size for layer in layers) * 8
-    while step:
-        trial = spread(layers, min(inside + step, most), options)
-        if sum(count(result.codes) for result in trial) <= adders and inside + step <= most:
-            inside, best = inside + step, trial
-        else:
-            step //= 2
-        if step * 200 < inside:         # half a percent
+    inside, outside = 0, max(adders, 16)
+    while True:  # up to the first budget that does not fit, twice as many at a time
+        trial = spread(layers, min(outside, most), options)
+        if sum(count(result.codes) for result in trial) > adders:
             break
+        inside, best = outside, trial
+        if outside >= most:
+            return best
+        outside *= 2
+    while outside - inside > max(1, inside // 200):
+        middle = (inside + outside) // 2
+        trial = spread(layers, middle, options)
+        if sum(count(result.codes) for result in trial) <= adders:
+            inside, best = middle, trial
+        else:
+            outside = middle
     return best

@@ -64,10 +64,9 @@ def round_digits(values: npt.ArrayLike, digits: int) -> FloatArray:
 def round_digits_whole(value: int, digits: int) -> int:
     """Return the whole number with at most so many signed digits that is nearest to one.
 
-    A half (a digit below 1) is never nearer than a whole number of as many digits.
+    What is left after a digit is whole again, so no digit below 1 comes up.
     """
-    near = _nearest(Fraction(value), digits)
-    return math.floor(near) if near >= 0 else math.ceil(near)
+    return int(_nearest(Fraction(value), digits))
 
 
 def _nearest(value: Fraction, digits: int) -> Fraction:
