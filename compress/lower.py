@@ -22,6 +22,7 @@ from hwgen.compress import curves
 from hwgen.compress.calibrate import Format, Statistics, choose
 from hwgen.compress.importers import graph as g
 from hwgen.compress.methods.dyadic import Result
+from hwgen.compress.methods.elements import round_digits_whole
 from hwgen.compress.scales import integer_weights, requantise_constants
 from hwgen.errors import HwgenError
 from hwgen.layers import (
@@ -34,6 +35,7 @@ from hwgen.layers import (
     Dense,
     Flatten,
     Input,
+    Int64Array,
     Layer,
     MaxPool,
     Requantise,
@@ -59,12 +61,18 @@ class LowerOptions:
         At most, of a tanh or sigmoid table.
     classify : bool
         End in an ArgMax.
+    bias_digits : int, optional
+        Signed digits of a bias at most; None rounds it to a whole number at full precision.
+    pool_digits : int, optional
+        Signed digits of a pooling coefficient at most, 1 to 3; None is 3.
     """
 
     act_bits: int = 8
     correct_bias: bool = True
     segments: int = 16
     classify: bool = True
+    bias_digits: int | None = None
+    pool_digits: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.act_bits <= 16:
@@ -259,11 +267,15 @@ class _Lowering:
         """Codes of ``source * unit + addend``, by channel, with the clip that follows."""
         last = tail(self._graph, node)
         form = self._codes_of(last)
+        digits = (self._options.pool_digits or 3) if isinstance(node, g.AvgPool) else 3
         constants = [
-            requantise_constants(math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac))
+            requantise_constants(
+                math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac), digits=digits
+            )
             for u, b in zip(unit, addend, strict=True)
         ]
         multiplier, offset, shift = (int64(values) for values in zip(*constants, strict=True))
+        offset = self._few_digits(offset)
         name = (
             self._name(last.name, kind="relu")
             if last is not node
@@ -272,6 +284,12 @@ class _Lowering:
         layer = Requantise(name, source, multiplier, offset, shift, form.lo, form.hi, form.frac)
         self._emit(node, layer, form)
         self._at[last.name] = layer.name
+
+    def _few_digits(self, biases: Int64Array) -> Int64Array:
+        """Return biases of at most the signed digits that the options allow."""
+        if (digits := self._options.bias_digits) is None:
+            return biases
+        return int64([round_digits_whole(bias, digits) for bias in biases.tolist()])
 
     def _linear(self, node: g.Conv | g.Dense) -> None:
         source, form = self._source(node)
@@ -283,7 +301,8 @@ class _Lowering:
         scores = np.rint(bias / unit) if final else np.zeros(len(bias))
         frac_w = np.rint(-np.log2(factor)).astype(np.int64)
         name = self._name(node.name, kind="conv" if isinstance(node, g.Conv) else "dense")
-        values = (int64(codes), int64(scores.astype(np.int64)), int64(np.clip(frac_w, -64, 64)))
+        biases = self._few_digits(int64(scores.astype(np.int64)))
+        values = (int64(codes), biases, int64(np.clip(frac_w, -64, 64)))
         layer: Layer = (
             Dense(name, source, *values)
             if isinstance(node, g.Dense)

@@ -12,6 +12,7 @@ applied.
   the last training images.
 * norm: ``data`` (default) moves the weights on to the least error at the layer's output, over
   training images; ``weights`` stays at the least error of the weights themselves.
+* budget, adders, solver, bias, pool: see ``dyadic_budget``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from hwgen.compress import dyadic_budget
 from hwgen.compress.methods.dyadic import Levels, Scale
 from hwgen.errors import HwgenError
 
@@ -38,7 +40,8 @@ class DyadicChoice:
     """What ``dyadic`` was asked to do.
 
     Parameters: set_name; scale of convolutions; dense, scale of dense layers; digits of a scale,
-    None for auto; norm, the error that is made small.
+    None for auto; norm, the error that is made small; extra, a budget in place of the set, and
+    what else ``dyadic_budget`` reads.
     """
 
     set_name: str = "P9"
@@ -46,6 +49,7 @@ class DyadicChoice:
     dense: Scale = Scale.LAYER
     digits: int | None = None
     norm: Norm = Norm.DATA
+    extra: dyadic_budget.Choice = dyadic_budget.Choice()
 
     @property
     def levels(self) -> Levels:
@@ -54,10 +58,10 @@ class DyadicChoice:
 
     def text(self, digits: int) -> str:
         """Return the argument that asks for this choice with the scale digits that were found."""
-        return (
-            f"dyadic:{self.set_name},scale={self.scale.value},dense={self.dense.value},digits={digits},"
-            f"norm={self.norm.value}"
-        )
+        words = [] if self.extra.spends else [self.set_name]
+        words += [f"scale={self.scale.value}", f"dense={self.dense.value}", f"digits={digits}"]
+        words += [f"norm={self.norm.value}", self.extra.text]
+        return "dyadic:" + ",".join(word for word in words if word)
 
 
 def parse_methods(methods: Sequence[str]) -> DyadicChoice:
@@ -82,6 +86,7 @@ def parse_methods(methods: Sequence[str]) -> DyadicChoice:
 
 def _dyadic(text: str) -> DyadicChoice:
     fields: dict[str, str] = {}
+    extra, text = dyadic_budget.parse(text)
     for position, part in enumerate(part for part in text.split(",") if part):
         key, equals, value = part.partition("=")
         if not equals:
@@ -93,7 +98,8 @@ def _dyadic(text: str) -> DyadicChoice:
                 )
         if key not in ("set", "scale", "dense", "digits", "norm"):
             raise HwgenError(
-                f"--method dyadic: options are SET, scale, dense, digits and norm, not {key!r}"
+                f"--method dyadic: options are SET, scale, dense, digits and norm, not {key!r} "
+                f"(nor one of {', '.join(dyadic_budget.KEYS)})"
             )
         if key in fields:
             raise HwgenError(f"--method dyadic: {key} once needed, not twice")
@@ -108,6 +114,7 @@ def _dyadic(text: str) -> DyadicChoice:
         _scale("dense", fields.get("dense", "layer")),
         None if digits == "auto" else int(digits),
         Norm(norm),
+        extra,
     )
     _ = choice.levels  # named now, not after minutes of work
     if choice.dense is Scale.KERNEL:

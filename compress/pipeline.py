@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hwgen import cost, datasets, netfile
-from hwgen.compress import forward
+from hwgen.compress import dyadic_budget, forward
 from hwgen.compress.calibrate import Format, Statistics, covariances, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers import model as models
@@ -99,7 +99,12 @@ def compress(
     loaded = models.load(model, images.shape)
     tell("calibrate", 1, 5)
     prepared = prepare(loaded, images)
-    options = LowerOptions(act_bits=act_bits, classify=prepared.classify)
+    options = LowerOptions(
+        act_bits=act_bits,
+        classify=prepared.classify,
+        bias_digits=choice.extra.bias,
+        pool_digits=choice.extra.pool,
+    )
     tell("approximate weights", 2, 5)
     network, weights, digits = _search(
         prepared, images, choice, options, _metadata(loaded, images, prepared, methods), budget
@@ -169,18 +174,40 @@ def weights_of(prepared: Prepared, choice: DyadicChoice, *, digits: int) -> dict
     it.
     """
     results, graph = {}, prepared.graph
+    if choice.extra.spends:
+        return dyadic_budget.spend(
+            {node.name: _task(prepared, choice, node, digits) for node in linear_nodes(graph)},
+            choice.extra,
+        )
     for node in linear_nodes(graph):
         scale = choice.scale if isinstance(node, g.Conv) else choice.dense
         last = node is graph.output
         options = Options(choice.levels, Scale.LAYER if last else scale, None if last else digits)
         try:
-            result = approximate(node.weight, options)
+            if choice.extra.solver is dyadic_budget.Solver.ILP:
+                task = _task(prepared, choice, node, digits)
+                result = dyadic_budget.by_programme(task, choice.levels)
+            else:
+                result = approximate(node.weight, options)
             if choice.norm is Norm.DATA and node.name in prepared.covariances:
                 result = refine(node.weight, result, choice.levels, prepared.covariances[node.name])
             results[node.name] = result
         except HwgenError as error:
             raise HwgenError(f"{node.name}: {error}") from error
     return results
+
+
+def _task(
+    prepared: Prepared, choice: DyadicChoice, node: g.Conv | g.Dense, digits: int
+) -> dyadic_budget.Task:
+    last = node is prepared.graph.output
+    scale = choice.scale if isinstance(node, g.Conv) else choice.dense
+    return dyadic_budget.Task(
+        node.weight,
+        Scale.LAYER if last else scale,
+        None if last else digits,
+        prepared.covariances.get(node.name) if choice.norm is Norm.DATA else None,
+    )
 
 
 def _search(
@@ -214,7 +241,8 @@ def _search(
         lost = 100 * (accuracy_float(prepared, x, y) - accuracy)
         if lost > budget:
             raise HwgenError(
-                f"--budget {budget:g}: at most {budget:g} points needed, dyadic:{choice.set_name} "
+                f"--budget {budget:g}: at most {budget:g} points needed, "
+                f"dyadic:{choice.extra.text if choice.extra.spends else choice.set_name} "
                 f"loses {lost:.2f} on the last training images; a larger set loses less"
             )
     return network, weights, fewest
@@ -222,7 +250,8 @@ def _search(
 
 def _as_json(choice: DyadicChoice, options: LowerOptions, digits: int) -> dict[str, Any]:
     return {
-        "set": choice.set_name,
+        "set": None if choice.extra.spends else choice.set_name,
+        "extra": choice.extra.text,
         "scale": choice.scale.value,
         "dense": choice.dense.value,
         "norm": choice.norm.value,

@@ -265,8 +265,8 @@ class Part:
         group = weight // self.rows.shape[1]
         if self.options.scale_digits is not None:
             unit = state.unit[group]
-            change = (values - unit * after) ** 2 - (values - unit * before) ** 2
-            return change * self.options.importance
+            fixed: FloatArray = (values - unit * after) ** 2 - (values - unit * before) ** 2
+            return fixed * self.options.importance
         mt = np.einsum("gn,gn->g", self.rows, state.codes)
         tt = np.einsum("gn,gn->g", state.codes, state.codes)
         by_group = np.argsort(group, kind="stable")

@@ -68,11 +68,18 @@ def shared_adders(codes: Int64Array) -> Shared:
     return Shared(multiples, int(np.maximum(used - 1, 0).sum()))
 
 
+LARGEST_GRAPH = 4000  # digits; a layer with more is not built as one graph
+
+
 def graph_adders(codes: Int64Array, *, groups: int = 1) -> int:
     """Adders of the shared graph that ``hwgen.adders`` builds of a layer's matrix.
 
+    A layer of more than ``LARGEST_GRAPH`` digits counts without sharing, as in ``compress.json``.
+
     Parameters: codes; groups, of a grouped convolution, each a graph of its own.
     """
+    if int(digit_count(codes).sum()) > LARGEST_GRAPH:
+        return digit_adders(codes)
     total = 0
     for part in np.split(codes, groups):
         matrix = np.ascontiguousarray(part.reshape(len(part), -1).T)
