@@ -41,6 +41,7 @@ SETS: dict[str, tuple[Fraction, ...]] = {
 MAX_LEVELS = 256
 MAX_BITS = 16
 LARGEST = 1e150  # squares of weights stay finite
+SAME = 1e-13  # relative difference of sums that is rounding
 CHUNK = 1 << 17  # breakpoints sorted at a time: what the cache holds
 
 
@@ -278,7 +279,9 @@ def _best_codes(magnitudes: FloatArray, levels: Levels) -> Int64Array:
     gains = np.take(gain, falling & mask, mode="clip")
     mt = np.cumsum(falling.view(np.float64) * gains, axis=1)
     tt = np.cumsum(gains, axis=1)
-    best = np.argmax(mt * mt / tt, axis=1)
+    fit = mt * mt / tt
+    # Among equals the first: the largest scale, so the smallest levels and the fewest digits.
+    best = np.argmax(fit >= fit.max(1, keepdims=True) * (1 - SAME), axis=1)
     threshold = np.take_along_axis(falling, best[:, None], 1)
     index = (breaks >= threshold[:, :, None]).sum(axis=1, dtype=np.int16)
     codes: Int64Array = np.where(ratio > 0, np.take(steps, index, mode="clip"), 0)

@@ -68,6 +68,7 @@ def shared_adders(codes: Int64Array) -> Shared:
     return Shared(multiples, int(np.maximum(used - 1, 0).sum()))
 
 
+TRIALS = 12  # graphs that are built of each layer, at most
 LARGEST_GRAPH = 4000  # digits; a layer with more is not built as one graph
 
 
@@ -96,15 +97,15 @@ def spread_adders(
 ) -> tuple[Result, ...]:
     """Approximate layers within a budget of true adders: the largest budget of digits that fits.
 
-    Digits are bisected to half a percent. A larger budget of digits takes more adders as a rule,
-    not always: the result is within the budget, but another one that is may be better.
+    Digits are searched for to half a percent. More digits take more adders as a rule, not always:
+    the result is within the budget, but another one that is may be better.
 
     Parameters
     ----------
     layers, options
         As of ``adder_budget.spread``.
     adders : int
-        Of all layers together.
+        Of all layers' sums together, biases left out.
     count : callable
         Codes of a layer to adders.
 
@@ -114,20 +115,20 @@ def spread_adders(
         raise HwgenError(f"A budget of 0 adders or more needed, not {adders}")
     most = 8 * sum(np.asarray(layer).size for layer in layers)  # no level has more than 8 digits
     best = spread(layers, 0, options)
-    inside, outside = 0, max(adders, 16)
-    while True:  # up to the first budget that does not fit, twice as many at a time
-        trial = spread(layers, min(outside, most), options)
-        if sum(count(result.codes) for result in trial) > adders:
-            break
-        inside, best = outside, trial
-        if outside >= most:
-            return best
-        outside *= 2
-    while outside - inside > max(1, inside // 200):
-        middle = (inside + outside) // 2
-        trial = spread(layers, middle, options)
-        if sum(count(result.codes) for result in trial) <= adders:
-            inside, best = middle, trial
+    inside, fits = 0, 0                 # digits that fit, and their adders
+    outside, over = most + 1, 0         # digits that do not, and theirs; 0: not counted yet
+    trial = min(most, adders + adders // 4 + 1)
+    for _ in range(TRIALS):
+        found = spread(layers, trial, options)
+        taken = sum(count(result.codes) for result in found)
+        if taken <= adders:
+            inside, fits, best = trial, taken, found
         else:
-            outside = middle
+            outside, over = trial, taken
+        if outside - inside <= max(1, inside // 200):
+            break
+        # Adders grow nearly evenly with digits.
+        slope = (over - fits) / (outside - inside) if over else fits / max(inside, 1)
+        step = round((adders - fits) / slope) if slope > 0 else outside - inside
+        trial = inside + min(max(step, 1), outside - inside - 1)
     return best
