@@ -17,7 +17,6 @@ worse where all rungs are looked at (up to ``SMALL`` weights; beyond that, the l
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,9 +76,10 @@ class _Problem:
         for array, choice in zip(self.arrays, options, strict=True):
             rows, shape = grouped(array, choice.scale)
             self.parts.append(Part(np.abs(rows), shape, choice))
-        # All layers over the largest weight, so that squares neither vanish nor overflow.
+        # All layers over a power of two that brings the largest weight to 1, so that squares neither
+        # vanish nor overflow and scales keep their digits.
         top = max(float(part.rows.max(initial=0.0)) for part in self.parts)
-        self.top = top if top > 0 else 1.0
+        self.top = float(np.ldexp(1.0, int(np.frexp(top)[1]))) if top > 0 else 1.0
         for part in self.parts:
             part.rows = part.rows / self.top
         self.size = sum(part.rows.size for part in self.parts)
@@ -90,12 +90,9 @@ class _Problem:
     def best(self, budget: int) -> list[State]:
         """Return the best choice found that keeps to the budget."""
         rungs = range(RUNGS + 1) if self.size <= SMALL else self._last_rungs(budget)
-        least, found, over = np.inf, self._zeros(), 0
-        for state in itertools.chain(self._known(), map(self.rung, rungs)):
+        least, found = np.inf, self._zeros()
+        for state in (*self._known(), *self.rungs(rungs)):
             if self.digits(state) > budget:
-                over += 1
-                if over > 12:           # lambda is far too small by now
-                    break
                 continue
             filled = self._filled(state, budget)
             if (error := self.error(filled)) < least:
@@ -107,16 +104,17 @@ class _Problem:
         inside, outside = 0, RUNGS + 1
         while outside - inside > 1:
             middle = (inside + outside) // 2
-            if self.digits(self.rung(middle)) <= budget:
+            if self.digits(self.rungs([middle])[0]) <= budget:
                 inside = middle
             else:
                 outside = middle
         return max(inside - 1, 0), inside
 
-    def rung(self, rung: int) -> list[State]:
-        """Return the choice at lambda = highest / 2**(rung / RUNG)."""
-        price = self.highest * 2.0 ** (-rung / RUNG)
-        return [part.solve(price / part.options.importance) for part in self.parts]
+    def rungs(self, rungs: Sequence[int]) -> list[list[State]]:
+        """Return the choice at lambda = highest / 2**(rung / RUNG), for each rung."""
+        prices = self.highest * 2.0 ** (-np.array(rungs) / RUNG)
+        found = [part.solve_all(prices / part.options.importance) for part in self.parts]
+        return [list(states) for states in zip(*found, strict=True)]
 
     def digits(self, states: Sequence[State]) -> int:
         return sum(int(digit_count(state.codes.astype(np.int64)).sum()) for state in states)

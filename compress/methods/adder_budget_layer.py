@@ -141,22 +141,32 @@ class Part:
             self._starts = np.concatenate([even, np.stack(own, 1)], axis=1)
         return self._starts
 
-    def solve(self, price: float) -> State:
-        """Return the choice for a price of a digit, in squares of weights."""
+    def solve_all(self, prices: FloatArray) -> list[State]:
+        """Return the choice for each of several prices, all of them worked on together."""
+        count, size = self.rows.shape
         starts = self.starts()
-        codes, unit = np.zeros(self.rows.shape), np.ones(len(self.rows))
-        step = max(1, CHUNK // max(1, self.rows.shape[1]))
+        each = np.repeat(prices, count)
+        codes, unit = np.zeros((len(each), size)), np.ones(len(each))
+        step = max(1, CHUNK // max(1, size))
 
         def one(first: int) -> None:
-            part = slice(first, first + step)
-            codes[part], unit[part] = self._solve(self.rows[part], starts[part], price)
+            part = slice(first, min(first + step, len(each)))
+            which = np.arange(part.start, part.stop) % count
+            codes[part], unit[part] = self._solve(self.rows[which], starts[which], each[part])
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(one, range(0, len(self.rows), step)))
-        return State(codes, unit)
+        if len(each) <= step:
+            one(0)
+        else:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                list(pool.map(one, range(0, len(each), step)))
+        return [
+            State(*pair) for pair in zip(
+                np.split(codes, len(prices)), np.split(unit, len(prices)), strict=True
+            )
+        ]
 
     def _solve(
-        self, rows: FloatArray, starts: FloatArray, price: float
+        self, rows: FloatArray, starts: FloatArray, price: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         energy = np.einsum("gn,gn->g", rows, rows)
         best = energy.copy()
@@ -184,7 +194,7 @@ class Part:
         return codes, unit
 
     def _choose(
-        self, rows: FloatArray, unit: FloatArray, price: float
+        self, rows: FloatArray, unit: FloatArray, price: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return each weight's best level for given units, and the digits of each row."""
         position = rows / unit[:, None]
@@ -202,7 +212,7 @@ class Part:
         return codes, paid.sum(1)
 
     def _snapped(
-        self, rows: FloatArray, unit: FloatArray, price: float
+        self, rows: FloatArray, unit: FloatArray, price: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return levels and units, units the best of few digits near the best real ones."""
         assert self.options.scale_digits is not None
@@ -219,9 +229,9 @@ class Part:
             near = np.flatnonzero((trial <= unit * reach) & (trial * reach >= unit))
             if not near.size:
                 continue
-            levels, paid = self._choose(rows[near], trial[near], price)
+            levels, paid = self._choose(rows[near], trial[near], price[near])
             wrong = rows[near] - trial[near, None] * levels
-            cost = np.einsum("gn,gn->g", wrong, wrong) + price * paid
+            cost = np.einsum("gn,gn->g", wrong, wrong) + price[near] * paid
             better = cost < best[near]
             at = near[better]
             best[at], codes[at], chosen[at] = cost[better], levels[better], trial[at]

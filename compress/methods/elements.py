@@ -40,11 +40,12 @@ def round_bits(values: npt.ArrayLike, bits: int) -> FloatArray:
 
 
 def round_digits(values: npt.ArrayLike, digits: int) -> FloatArray:
-    """Return the nearest numbers with at most so many signed digits; of two, the smaller one.
+    """Return the nearest numbers with at most so many signed digits.
 
     In the non-adjacent form the first digit of the nearest number is one of the two powers of two
     around the value: with any other one the number lies beyond one of them. So both are tried, and
-    what is left is rounded likewise to a digit less.
+    what is left is rounded likewise to a digit less. Of two numbers as near it is always the same
+    one, and with the sign turned for the value with the sign turned.
 
     Parameters: values, finite, any shape of up to four dimensions; digits, 0 to 8.
     Raises: HwgenError if a value is not finite or digits are out of range.

@@ -66,7 +66,8 @@ def test_odd_formats(lo, hi, frac, bits):
     assert table.error < 0.02 + 2.0**-out_frac
 
 
-# Largest errors of 16 uniform segments: interpolating, and with the best offset of each.
+# Largest errors of 16 uniform segments in 10 fractional bits: interpolating, and with the best
+# offset of each.
 UNIFORM = {("sigmoid", 8): (0.0134, 0.0075), ("tanh", 4): (0.0240, 0.0133)}
 
 
@@ -82,16 +83,6 @@ def test_optimised_breakpoints_beat_uniform_ones(function, reach, digits):
     assert table.error == pytest.approx(worst.max())
     assert table.error < UNIFORM[function, reach][1]
     assert max(map(signed_digits, table.slopes.tolist())) <= digits
-
-
-def test_uniform_segments_have_the_errors_that_are_beaten():
-    for (function, reach), (interpolating, best_offset) in UNIFORM.items():
-        x = np.linspace(-reach, reach, 16 * 2048 + 1)
-        y, ends = EXACT[function](x), np.linspace(-reach, reach, 17)
-        lines = np.interp(x, ends, EXACT[function](ends))
-        assert np.abs(y - lines).max() == pytest.approx(interpolating, abs=6e-5)
-        spans = [np.ptp((y - lines)[k * 2048 : (k + 1) * 2048 + 1]) / 2 for k in range(16)]
-        assert max(spans) == pytest.approx(best_offset, abs=1e-4)
 
 
 def test_mean_square_under_a_density():

@@ -86,10 +86,10 @@ def test_digits_a_weight():
 
 
 def test_a_layers_size_does_not_matter():
-    """Errors are relative to a layer: a layer times 1000 gets the same digits."""
+    """Errors are relative to a layer: a layer times 1024 gets the same digits."""
     made = tasks(np.random.default_rng(1))
     large = dict(made)
-    large["dense"] = Task(made["dense"].weight * 1000, Scale.LAYER, None)
+    large["dense"] = Task(made["dense"].weight * 1024, Scale.LAYER, None)
     plain, scaled = (spend(t, Choice(budget=0.8)) for t in (made, large))
     for name in made:
         np.testing.assert_array_equal(plain[name].codes, scaled[name].codes)
