@@ -76,8 +76,8 @@ class _Problem:
         for array, choice in zip(self.arrays, options, strict=True):
             rows, shape = grouped(array, choice.scale)
             self.parts.append(Part(np.abs(rows), shape, choice))
-        # All layers over a power of two that brings the largest weight to 1, so that squares neither
-        # vanish nor overflow and scales keep their digits.
+        # All layers over a power of two that brings the largest weight to 1: squares neither vanish
+        # nor overflow, and scales keep their digits.
         top = max(float(part.rows.max(initial=0.0)) for part in self.parts)
         self.top = float(np.ldexp(1.0, int(np.frexp(top)[1]))) if top > 0 else 1.0
         for part in self.parts:

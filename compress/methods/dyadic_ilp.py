@@ -247,16 +247,17 @@ def _available(engine: Engine) -> Engine:
 def _run(problem: Any, engine: Engine) -> float:
     """Solve; return the seconds that the solver reports."""
     if engine is Engine.HIGHS:
-        status = problem.solve(pulp.HiGHS(msg=False, gapRel=0))
-        seconds = float(problem.solverModel.getRunTime())
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            log = Path(folder, "cbc.log")
-            status = problem.solve(
-                pulp.PULP_CBC_CMD(msg=False, gapRel=0, logPath=str(log))
-            )
-            found = re.findall(r"Total time \(CPU seconds\):\s+([0-9.]+)", log.read_text())
-        seconds = float(found[-1]) if found else float(problem.solutionTime)
-    if pulp.LpStatus[status] != "Optimal":
-        raise HwgenError(f"The 0-1 programme ended {pulp.LpStatus[status]}, an optimum is needed")
-    return seconds
+        _check(problem.solve(pulp.HiGHS(msg=False, gapRel=0)))
+        return float(problem.solverModel.getRunTime())
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "cbc.log")
+        _check(problem.solve(pulp.PULP_CBC_CMD(msg=False, gapRel=0, logPath=str(log))))
+        found = re.findall(r"Total time \(CPU seconds\):\s+([0-9.]+)", log.read_text())
+    return float(found[-1]) if found else float(problem.solutionTime)
+
+
+def _check(status: int) -> None:
+    if status != pulp.LpStatusOptimal:
+        raise HwgenError(
+            f"The 0-1 programme ended {pulp.LpStatus[status]}, an optimum is needed"
+        )

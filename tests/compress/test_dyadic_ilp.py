@@ -123,13 +123,11 @@ def test_highs_is_asked_for_by_name(monkeypatch):
     np.testing.assert_array_equal(found.codes, 1)
 
 
-def test_a_programme_without_a_solution(monkeypatch):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_programme_without_a_solution(engine, monkeypatch):
     monkeypatch.setattr(pulp.LpProblem, "solve", lambda self, solver: pulp.LpStatusNotSolved)
     with pytest.raises(HwgenError, match="ended Not Solved, an optimum is needed"):
-        ilp.Programme(
-            np.ones((1, 2)), Levels.parse("T3"), engine=ilp.Engine.HIGHS
-            if len(ENGINES) > 1 else ilp.Engine.CBC,
-        ).solve(np.ones(1))
+        ilp.Programme(np.ones((1, 2)), Levels.parse("T3"), engine=engine).solve(np.ones(1))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
