@@ -77,6 +77,10 @@ class LowerOptions:
     def __post_init__(self) -> None:
         if not 2 <= self.act_bits <= 16:
             raise HwgenError(f"--act-bits: from 2 to 16 needed, not {self.act_bits}")
+        if self.bias_digits is not None and self.bias_digits < 1:
+            raise HwgenError(f"Bias digits must be at least 1, not {self.bias_digits}")
+        if self.pool_digits not in (None, 1, 2, 3):
+            raise HwgenError(f"Pooling digits must be 1, 2 or 3, not {self.pool_digits}")
 
 
 def linear_nodes(graph: g.Graph) -> tuple[g.Conv | g.Dense, ...]:

@@ -115,7 +115,8 @@ def evaluate(pieces: tuple[Piece, ...], x: FloatArray, slopes: FloatArray) -> Fl
     starts = [piece.start for piece in pieces]
     which = np.searchsorted(starts, np.arange(len(x)), side="right") - 1
     made: FloatArray = x * slopes[[p.slope for p in pieces]][which]
-    return made + np.array([piece.offset for piece in pieces])[which]
+    made += np.array([piece.offset for piece in pieces])[which]
+    return made
 
 
 def _least_largest(lines: FloatArray, most: int) -> tuple[Piece, ...]:
