@@ -123,7 +123,8 @@ def main() -> None:
     if len(chosen.pairs) % 2:
         parser.error("MODEL and DATA in pairs are needed")
     if not chosen.pairs:
-        print("no MODEL DATA pair was given: nothing to measure")
+        print("left out: no MODEL DATA pair was given")
+        return
     methods = [name for name in chosen.sets.split(",") if name]
     methods += [f"budget={value}" for value in chosen.budgets.split(",") if value]
     rows = []

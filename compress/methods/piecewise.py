@@ -26,7 +26,7 @@ from hwgen.errors import HwgenError
 from hwgen.layers import signed_digits
 
 PLACES = 384  # of the grid of places
-HALVINGS = 40  # of the bound
+HALVINGS = 30  # of the bound
 
 
 class Objective(Enum):
