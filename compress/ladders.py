@@ -157,7 +157,7 @@ class Ladders:
         choice = self._plan.dyadic
         if not self._plan.dyadic_named:
             return [self._plan.fixed().dyadic]
-        if choice.set_name is not None:
+        if choice.set_name is not None or choice.extra.spends:
             return [choice]
         return [replace(choice, set_name=name) for name in SETS]
 

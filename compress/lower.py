@@ -22,6 +22,7 @@ from hwgen.compress import curves, hinges
 from hwgen.compress.calibrate import Format, Statistics, choose
 from hwgen.compress.importers import graph as g
 from hwgen.compress.methods.dyadic import Result
+from hwgen.compress.methods.elements import round_digits_whole
 from hwgen.compress.scales import integer_weights, requantise_constants
 from hwgen.errors import HwgenError
 from hwgen.layers import (
@@ -34,6 +35,7 @@ from hwgen.layers import (
     Dense,
     Flatten,
     Input,
+    Int64Array,
     Layer,
     MaxPool,
     Requantise,
@@ -59,16 +61,26 @@ class LowerOptions:
         At most, of a tanh or sigmoid table.
     classify : bool
         End in an ArgMax.
+    bias_digits : int, optional
+        Signed digits of a bias at most; None rounds it to a whole number at full precision.
+    pool_digits : int, optional
+        Signed digits of a pooling coefficient at most, 1 to 3; None is 3.
     """
 
     act_bits: int = 8
     correct_bias: bool = True
     segments: int = 16
     classify: bool = True
+    bias_digits: int | None = None
+    pool_digits: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.act_bits <= 16:
             raise HwgenError(f"--act-bits: from 2 to 16 needed, not {self.act_bits}")
+        if self.bias_digits is not None and self.bias_digits < 1:
+            raise HwgenError(f"Bias digits must be at least 1, not {self.bias_digits}")
+        if self.pool_digits not in (None, 1, 2, 3):
+            raise HwgenError(f"Pooling digits must be 1, 2 or 3, not {self.pool_digits}")
 
 
 def linear_nodes(graph: g.Graph) -> tuple[g.Conv | g.Dense, ...]:
@@ -298,11 +310,15 @@ class _Lowering:
         """Codes of ``source * unit + addend``, by channel, with the clip that follows."""
         last = tail(self._graph, node)
         form = self._codes_of(last)
+        digits = (self._options.pool_digits or 3) if isinstance(node, g.AvgPool) else 3
         constants = [
-            requantise_constants(math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac))
+            requantise_constants(
+                math.ldexp(float(u), form.frac), math.ldexp(float(b), form.frac), digits=digits
+            )
             for u, b in zip(unit, addend, strict=True)
         ]
         multiplier, offset, shift = (int64(values) for values in zip(*constants, strict=True))
+        offset = self._few_digits(offset)
         if isinstance(last, g.Quantise):
             made, wanted = np.ldexp(multiplier, -shift - form.frac), np.asarray(unit)
             ratio = np.divide(made, wanted, out=np.ones_like(made), where=wanted != 0)
@@ -331,6 +347,12 @@ class _Lowering:
         channels = self._graph.shapes[node.name][0]
         self._requantise(node, name, np.full(channels, 2.0**-form.frac), np.zeros(channels))
 
+    def _few_digits(self, biases: Int64Array) -> Int64Array:
+        """Return biases of at most the signed digits that the options allow."""
+        if (digits := self._options.bias_digits) is None:
+            return biases
+        return int64([round_digits_whole(bias, digits) for bias in biases.tolist()])
+
     def _linear(self, node: g.Conv | g.Dense) -> None:
         source, form = self._source(node)
         result = self._weights[node.name]
@@ -344,7 +366,8 @@ class _Lowering:
         scores = np.rint(bias / unit) if final else np.zeros(len(bias))
         frac_w = np.rint(-np.log2(factor)).astype(np.int64)
         name = self._name(node.name, kind="conv" if isinstance(node, g.Conv) else "dense")
-        values = (int64(codes), int64(scores.astype(np.int64)), int64(np.clip(frac_w, -64, 64)))
+        biases = self._few_digits(int64(scores.astype(np.int64)))
+        values = (int64(codes), biases, int64(np.clip(frac_w, -64, 64)))
         layer: Layer = (
             Dense(name, source, *values)
             if isinstance(node, g.Dense)

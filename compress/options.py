@@ -12,6 +12,7 @@
   the last training images.
 * norm: ``data`` (default) moves the weights on to the least error at the layer's output, over
   training images; ``weights`` stays at the least error of the weights themselves.
+* budget, adders, solver, bias, pool: see ``dyadic_budget``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hwgen.compress import dyadic_budget
 from hwgen.compress.methods.dyadic import Levels, Scale
 from hwgen.errors import HwgenError
 
@@ -37,7 +39,8 @@ class DyadicChoice:
     """What ``dyadic`` was asked to do.
 
     Parameters: set_name, None for auto; scale of convolutions; dense, scale of dense layers;
-    digits of a scale, None for auto; norm, the error that is made small.
+    digits of a scale, None for auto; norm, the error that is made small; extra, a budget in place
+    of the set, and what else ``dyadic_budget`` reads.
     """
 
     set_name: str | None = None
@@ -45,23 +48,30 @@ class DyadicChoice:
     dense: Scale = Scale.LAYER
     digits: int | None = None
     norm: Norm = Norm.DATA
+    extra: dyadic_budget.Choice = dyadic_budget.Choice()
 
     @property
     def levels(self) -> Levels:
         """The set's levels."""
         return Levels.parse(self.set_name or DEFAULT_SET)
 
+    @property
+    def is_open(self) -> bool:
+        """True if neither a set nor a budget of digits or adders is given."""
+        return self.set_name is None and not self.extra.spends
+
     def text(self) -> str:
         """Return the argument that asks for this choice."""
-        return (
-            f"dyadic:{self.set_name or 'auto'},scale={self.scale.value},dense={self.dense.value},"
-            f"digits={self.digits or 'auto'},norm={self.norm.value}"
-        )
+        words = [] if self.extra.spends else [self.set_name or "auto"]
+        words += [f"scale={self.scale.value}", f"dense={self.dense.value}"]
+        words += [f"digits={self.digits or 'auto'}", f"norm={self.norm.value}", self.extra.text]
+        return "dyadic:" + ",".join(word for word in words if word)
 
 
 def parse_dyadic(text: str) -> DyadicChoice:
     """Read what follows ``dyadic:``. Raises: HwgenError, one line."""
     fields: dict[str, str] = {}
+    extra, text = dyadic_budget.parse(text)
     for position, part in enumerate(part for part in text.split(",") if part):
         key, equals, value = part.partition("=")
         if not equals:
@@ -73,7 +83,8 @@ def parse_dyadic(text: str) -> DyadicChoice:
                 )
         if key not in ("set", "scale", "dense", "digits", "norm"):
             raise HwgenError(
-                f"--method dyadic: options are SET, scale, dense, digits and norm, not {key!r}"
+                f"--method dyadic: options are SET, scale, dense, digits and norm, not {key!r} "
+                f"(nor one of {', '.join(dyadic_budget.KEYS)})"
             )
         if key in fields:
             raise HwgenError(f"--method dyadic: {key} once needed, not twice")
@@ -88,6 +99,7 @@ def parse_dyadic(text: str) -> DyadicChoice:
         _scale("dense", fields.get("dense", "layer")),
         None if digits == "auto" else int(digits),
         Norm(norm),
+        extra,
     )
     _ = choice.levels  # named now, not after minutes of work
     if choice.dense is Scale.KERNEL:

@@ -119,18 +119,27 @@ def compress(
     start, tell = time.perf_counter(), progress or silent
     plan = parse_methods(methods, searched=budget is not None)
     aim, tuning = _objective(objective), Tuning(finetune, device, seed)
-    options = LowerOptions(act_bits=act_bits)
+    LowerOptions(act_bits=act_bits)  # refused before minutes of work
+    if finetune and plan.dyadic.extra.spends:
+        raise HwgenError(
+            "--finetune: dyadic with a set needed, not with a budget of digits or adders"
+        )
     tell("load images and model", 0, STEPS)
     images, test = hold_out(datasets.load(data, mean=mean, std=std))
     loaded = models.load(model, images.shape)
     tell("calibrate", 1, STEPS)
     prepared = prepare(loaded, images)
-    options = LowerOptions(act_bits=act_bits, classify=prepared.classify)
+    options = LowerOptions(
+        act_bits=act_bits,
+        classify=prepared.classify,
+        bias_digits=plan.dyadic.extra.bias,
+        pool_digits=plan.dyadic.extra.pool,
+    )
     if not methods and quantised.is_quantised(prepared.graph):
         if finetune:
             raise HwgenError(
-                "--finetune: a --method needed with it; without one a quantised model keeps its own "
-                "weights"
+                "--finetune: a --method needed with it; without one a quantised model keeps its "
+                "own weights"
             )
         plan = KEPT
     stages = Stages(prepared, plan, options=options, seed=seed)

@@ -74,7 +74,7 @@ class Plan:
             LOWER_KERNEL: lower and lower.taps is None and lower.loss is None,
             PERIODIC: self.periodic and self.periodic.variant is None,
             TERNARY: ternary and (ternary.prune is None or not ternary.layers),
-            DYADIC: self.dyadic_named and self.dyadic.set_name is None,
+            DYADIC: self.dyadic_named and self.dyadic.is_open,
         }
         return tuple(name for name, yes in left.items() if yes)
 
@@ -109,7 +109,7 @@ class Plan:
             changes["periodic"] = replace(self.periodic, variant=VARIANT)
         if self.ternary and self.ternary.prune is None:
             changes["ternary"] = replace(self.ternary, prune=0.0)
-        if self.dyadic.set_name is None:
+        if self.dyadic.is_open:
             changes["dyadic"] = replace(self.dyadic, set_name=DEFAULT_SET)
         return replace(self, **changes)
 

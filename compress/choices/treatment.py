@@ -46,6 +46,8 @@ class Treatment:
             said.append(f"periodic:{self.variant.name}")
         if isinstance(self.coder, TernaryChoice):
             return [*said, f"ternary:{self.coder.scale.value}"]
+        if self.coder.extra.spends:
+            return [*said, f"dyadic:{self.coder.extra.text}"]
         return [*said, f"dyadic:{self.coder.set_name or AUTO}"]
 
 

@@ -7,11 +7,14 @@ dyadic rationals, Frobenius norm, as a 0-1 programme. Here the same optimum come
 a fixed scale s the nearest levels are best one by one, and as s falls a weight m changes its level
 only where s = |m| / (a midpoint of two levels). Between two such breakpoints the best scale is <M,
 T> / <T, T>, its error |M|^2 - <M, T>^2 / <T, T>; the largest quotient over all prefixes of the
-sorted breakpoints is the global optimum over s and T.
+sorted breakpoints is the global optimum over s and T. dyadic_ilp.py holds the programme itself,
+adder_budget.py the best weights for a number of digits in place of a set.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -38,7 +41,8 @@ SETS: dict[str, tuple[Fraction, ...]] = {
 MAX_LEVELS = 256
 MAX_BITS = 16
 LARGEST = 1e150  # squares of weights stay finite
-CHUNK = 1 << 22  # breakpoints sorted at a time, to bound memory
+SAME = 1e-13  # relative difference of sums that is rounding
+CHUNK = 1 << 17  # breakpoints sorted at a time: what the cache holds
 
 
 class Scale(Enum):
@@ -173,10 +177,7 @@ def approximate(weights: npt.ArrayLike, options: Options) -> Result:
     Raises: HwgenError if weights are not finite or have fewer than two dimensions.
     """
     array = np.asarray(weights, dtype=np.float64)
-    if array.ndim < 2:
-        raise HwgenError(f"Weights of two or more dimensions needed, not {array.ndim}")
-    shape = _scale_shape(array.shape, options.scale)
-    groups = array.reshape(int(np.prod(shape)), -1)
+    groups, shape = grouped(array, options.scale)
     scale, codes, error = sweep(groups, options.levels)
     if options.scale_digits is not None:
         scale, codes, error = snap(groups, options.levels, scale, digits=options.scale_digits)
@@ -185,8 +186,19 @@ def approximate(weights: npt.ArrayLike, options: Options) -> Result:
         options.levels.bits,
         scale.reshape(shape),
         error.reshape(shape),
-        (groups**2).sum(1).reshape(shape),
+        np.einsum("gn,gn->g", groups, groups).reshape(shape),
     )
+
+
+def grouped(array: FloatArray, scale: Scale) -> tuple[FloatArray, tuple[int, ...]]:
+    """Return weights with a row for each scale, (G, N), and the shape of the scales.
+
+    Raises: HwgenError if weights have fewer than two dimensions.
+    """
+    if array.ndim < 2:
+        raise HwgenError(f"Weights of two or more dimensions needed, not {array.ndim}")
+    shape = _scale_shape(array.shape, scale)
+    return array.reshape(int(np.prod(shape)), -1), shape
 
 
 def _scale_shape(shape: tuple[int, ...], scale: Scale) -> tuple[int, ...]:
@@ -195,7 +207,9 @@ def _scale_shape(shape: tuple[int, ...], scale: Scale) -> tuple[int, ...]:
     return shape[:2] if scale is Scale.KERNEL and len(shape) > 2 else shape[:1]
 
 
-def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, FloatArray]:
+def sweep(
+    groups: FloatArray, levels: Levels, *, threads: int | None = None
+) -> tuple[FloatArray, Int64Array, FloatArray]:
     """Return the exact optimum of each group: (scale, codes, squared error).
 
     Parameters
@@ -203,6 +217,8 @@ def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, F
     groups : (G, N) float64
         A group of weights a row; finite.
     levels : Levels
+    threads : int, optional
+        Over parts of the groups, with no influence on the result; by default one a processor.
 
     Returns
     -------
@@ -211,18 +227,25 @@ def sweep(groups: FloatArray, levels: Levels) -> tuple[FloatArray, Int64Array, F
     error : (G,) float64, ``sum((w - scale * codes * 2**-bits)**2)``
     """
     groups = np.asarray(groups, dtype=np.float64)
-    if not np.all(np.abs(groups) <= LARGEST):
-        raise HwgenError(
-            f"Finite weights up to {LARGEST:g} needed, there is {_worst(groups):g} among them"
-        )
     count, size = groups.shape
-    codes = np.zeros((count, size), np.int64)
     rows = max(1, CHUNK // max(1, size * (len(levels.integers) - 1)))
-    for first in range(0, count, rows):
+    scale, error = np.ones(count), np.zeros(count)
+    codes = np.zeros((count, size), np.int64)
+
+    def one(first: int) -> None:
         part = slice(first, first + rows)
-        codes[part] = _best_codes(np.abs(groups[part]), levels)
-    codes = np.where(groups < 0, -codes, codes)
-    scale, error = _fit_scale(groups, codes, levels.bits)
+        some = groups[part]
+        if not np.all(np.abs(some) <= LARGEST):
+            raise HwgenError(
+                f"Finite weights up to {LARGEST:g} needed, there is {_worst(some):g} among them"
+            )
+        magnitudes = _best_codes(np.abs(some), levels)
+        codes[part] = np.where(some < 0, -magnitudes, magnitudes)
+        scale[part], error[part] = _fit_scale(some, codes[part], levels.bits)
+
+    workers = len(os.sched_getaffinity(0)) if threads is None else threads
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # numpy lets go of the lock while it sorts
+        list(pool.map(one, range(0, count, rows)))
     return scale, codes, error
 
 
@@ -231,24 +254,37 @@ def _worst(groups: FloatArray) -> float:
 
 
 def _best_codes(magnitudes: FloatArray, levels: Levels) -> Int64Array:
-    """Return the optimal level of each of (G, N) magnitudes, as an integer."""
+    """Return the optimal level of each of (G, N) magnitudes, as an integer.
+
+    A breakpoint b = |m| / mid_k adds ``b * g_k`` to <M, T> and ``2 * g_k`` to <T, T>, with ``g_k =
+    mid_k * (level_k+1 - level_k)``. So a sort needs to carry k alone, and k fits the lowest bits of
+    b: values are sorted, not positions, and the order is wrong only among breakpoints that are
+    equal to 2**-44 or better.
+    """
     top = magnitudes.max(1, keepdims=True, initial=0.0)
     # Only ratios matter: groups are brought to 1, so that tiny and huge ones neither vanish nor
     # overflow.
     ratio = np.divide(magnitudes, top, out=np.zeros_like(magnitudes), where=top > 0)
     steps = levels.integers
     midpoints = (steps[1:] + steps[:-1]) / 2
-    breaks = ratio[:, :, None] / midpoints  # (G, N, K): level k applies below it
-    gain_mt = np.broadcast_to(ratio[:, :, None] * np.diff(steps), breaks.shape)
-    gain_tt = np.broadcast_to(np.diff(steps**2).astype(np.float64), breaks.shape)
-    flat = breaks.reshape(len(ratio), -1)
-    order = np.argsort(-flat, axis=1)
-    mt = np.cumsum(np.take_along_axis(gain_mt.reshape(flat.shape), order, 1), axis=1)
-    tt = np.cumsum(np.take_along_axis(gain_tt.reshape(flat.shape), order, 1), axis=1)
-    best = np.argmax(mt**2 / tt, axis=1)
-    threshold = flat[np.arange(len(flat)), order[np.arange(len(flat)), best]]
-    reached = (breaks >= threshold[:, None, None]) & (ratio[:, :, None] > 0)
-    codes: Int64Array = steps[reached.sum(2)]
+    count = len(midpoints)
+    mask = np.int64((1 << (count - 1).bit_length()) - 1)
+    # Bits of a float >= 0 rise with it, so breakpoints sort as integers; (G, K, N).
+    breaks = (ratio[:, None, :] / midpoints[:, None]).view(np.int64)
+    breaks &= ~mask
+    breaks |= np.arange(count)[:, None]
+    falling = np.sort(breaks.reshape(len(ratio), -1), axis=1)[:, ::-1]
+    gain = np.zeros((1 << int(mask).bit_length(),))
+    gain[:count] = midpoints * np.diff(steps)
+    gains = np.take(gain, falling & mask, mode="clip")
+    mt = np.cumsum(falling.view(np.float64) * gains, axis=1)
+    tt = np.cumsum(gains, axis=1)
+    fit = mt * mt / tt
+    # Among equals the first: the largest scale, so the smallest levels and the fewest digits.
+    best = np.argmax(fit >= fit.max(1, keepdims=True) * (1 - SAME), axis=1)
+    threshold = np.take_along_axis(falling, best[:, None], 1)
+    index = (breaks >= threshold[:, :, None]).sum(axis=1, dtype=np.int16)
+    codes: Int64Array = np.where(ratio > 0, np.take(steps, index, mode="clip"), 0)
     return codes
 
 
@@ -256,9 +292,11 @@ def _fit_scale(groups: FloatArray, codes: Int64Array, bits: int) -> tuple[FloatA
     """Return each group's best scale for given codes, and the squared error."""
     top = np.abs(groups).max(1, initial=0.0)
     unit = np.divide(groups, top[:, None], out=np.zeros_like(groups), where=top[:, None] > 0)
-    mt, tt = (unit * codes).sum(1), (codes.astype(np.float64) ** 2).sum(1)
+    whole = codes.astype(np.float64)
+    mt, tt = np.einsum("gn,gn->g", unit, whole), np.einsum("gn,gn->g", whole, whole)
     relative = np.divide(mt, tt, out=np.zeros_like(mt), where=tt > 0)
-    error = ((unit - relative[:, None] * codes) ** 2).sum(1) * top**2
+    unit -= relative[:, None] * whole
+    error = np.einsum("gn,gn->g", unit, unit) * top**2
     scale = np.where(tt > 0, np.ldexp(relative * top, bits), 1.0)
     return np.where(scale > 0, scale, 1.0), error
 

@@ -6,7 +6,7 @@ networks that differ in a layer each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -165,7 +165,9 @@ class Stages:
                 ("prune", state.prune, *((name, id(own)) for name, own in supports.items())),
                 lambda: support.prune(supports, state.prune),
             )
-        results = {
+        covariances = {node.name: self._covariance(node, splits) for node in nodes}
+        results = self._spent(graph, nodes, supports, treatments, covariances, digits)
+        results |= {
             node.name: self._coded(
                 node,
                 supports[node.name],
@@ -173,9 +175,10 @@ class Stages:
                 last=node is graph.output,
                 digits=digits,
                 pruned=state.prune > 0,
-                covariance=self._covariance(node, splits),
+                covariance=covariances[node.name],
             )
             for node in nodes
+            if node.name not in results
         }
         network = lower(
             graph,
@@ -289,6 +292,30 @@ class Stages:
 
         key = (treatment.basis, treatment.taps, treatment.loss, treatment.variant)
         return self._memo(("support", node.name, key), make)
+
+    def _spent(
+        self,
+        graph: g.Graph,
+        nodes: Sequence[Linear],
+        supports: Mapping[str, Support],
+        treatments: Mapping[str, Treatment],
+        covariances: Mapping[str, FloatArray | None],
+        digits: int,
+    ) -> dict[str, Result]:
+        """Of the layers that share a budget of digits or adders; none without one."""
+        coder = self.plan.dyadic
+        if self.plan.kept or not coder.extra.spends:
+            return {}
+        sharing = {node.name: node for node in nodes if treatments[node.name].coder == coder}
+        key = ("spent", digits, *((name, id(supports[name])) for name in sharing))
+        return dict(
+            self._memo(
+                key,
+                lambda: coding.spend(
+                    sharing, supports, coder, covariances, last=graph.output.name, digits=digits
+                ),
+            )
+        )
 
     def _coded(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from hwgen.compress import dyadic_budget
 from hwgen.compress.choices.ternary import TernaryChoice
 from hwgen.compress.choices.treatment import Coder
 from hwgen.compress.importers import graph as g
@@ -13,7 +15,8 @@ from hwgen.compress.methods import ternary
 from hwgen.compress.methods.checks import BoolArray, FloatArray
 from hwgen.compress.methods.dyadic import SETS, Levels, Options, Result, Scale, approximate
 from hwgen.compress.methods.output_error import refine
-from hwgen.compress.options import Norm
+from hwgen.compress.options import DyadicChoice, Norm
+from hwgen.compress.stages.support import Support
 from hwgen.errors import HwgenError
 
 UNIT = Levels(SETS["T3"])
@@ -64,15 +67,51 @@ def encode(
         else:
             scale = coder.scale if isinstance(node, g.Conv) else coder.dense
             levels = coder.levels
-            result = approximate(weight, Options(levels, Scale.LAYER if last else scale, places))
+            wanted = Options(levels, Scale.LAYER if last else scale, places)
+            if coder.extra.solver is dyadic_budget.Solver.ILP:
+                task = dyadic_budget.Task(weight, wanted.scale, places)
+                result = dyadic_budget.by_programme(task, levels)
+            else:
+                result = approximate(weight, wanted)
         if coder.norm is Norm.DATA and covariance is not None:
             result = refine(node.weight, result, levels, covariance, mask=mask)
     except HwgenError as error:
         raise HwgenError(f"{node.name}: {error}") from error
-    return _measured(node.weight, result)
+    return measured(node.weight, result)
 
 
-def _measured(exact: FloatArray, result: Result) -> Result:
+def spend(
+    nodes: Mapping[str, g.Conv | g.Dense],
+    supports: Mapping[str, Support],
+    coder: DyadicChoice,
+    covariances: Mapping[str, FloatArray | None],
+    *,
+    last: str,
+    digits: int,
+) -> dict[str, Result]:
+    """Return integer weights of layers that share one budget of digits or adders.
+
+    A layer with a mask is not moved on to the least error at its output: that would fill the mask.
+
+    Parameters: nodes, supports and covariances by name; coder; last and digits as of ``encode``.
+    Raises: HwgenError, one line, if the budget cannot be kept.
+    """
+    tasks = {}
+    for name, node in nodes.items():
+        scale = coder.scale if isinstance(node, g.Conv) else coder.dense
+        own = supports[name]
+        moved = coder.norm is Norm.DATA and own.mask is None
+        tasks[name] = dyadic_budget.Task(
+            own.weight,
+            Scale.LAYER if name == last else scale,
+            None if name == last else coder.digits or digits,
+            covariances[name] if moved else None,
+        )
+    found = dyadic_budget.spend(tasks, coder.extra)
+    return {name: measured(nodes[name].weight, result) for name, result in found.items()}
+
+
+def measured(exact: FloatArray, result: Result) -> Result:
     """Return the result with errors and energies of the exact weights."""
     groups = (*result.scale.shape, -1)
     return replace(

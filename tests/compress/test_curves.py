@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hwgen.compress import curves
+from hwgen.compress.methods.piecewise import Objective
 from hwgen.errors import HwgenError
 from hwgen.layers import signed_digits
 
@@ -63,6 +64,68 @@ def test_odd_formats(lo, hi, frac, bits):
     assert y.max() <= out_hi
     assert np.abs(y / 2.0**out_frac - np.tanh(x / 2.0**frac)).max() == pytest.approx(table.error)
     assert table.error < 0.02 + 2.0**-out_frac
+
+
+# Largest errors of 16 uniform segments in 10 fractional bits: interpolating, and with the best
+# offset of each.
+UNIFORM = {("sigmoid", 8): (0.0134, 0.0075), ("tanh", 4): (0.0240, 0.0133)}
+
+
+@pytest.mark.parametrize(("function", "reach"), UNIFORM)
+@pytest.mark.parametrize("digits", [1, 2])
+def test_optimised_breakpoints_beat_uniform_ones(function, reach, digits):
+    """16 segments, slopes powers of two or two digits, inputs of 10 fractional bits."""
+    x = np.arange(-reach << 10, reach << 10)
+    table = curves.fit(function, lo=int(x[0]), hi=int(x[-1]), frac=10, bits=11, digits=digits)
+    assert table.slopes.size <= 16
+    _, _, frac = curves.output_format(function, 11)
+    worst = np.abs(np.ldexp(1.0 * curves.evaluate(table, x), -frac) - EXACT[function](x / 1024))
+    assert table.error == pytest.approx(worst.max())
+    assert table.error < UNIFORM[function, reach][1]
+    assert max(map(signed_digits, table.slopes.tolist())) <= digits
+
+
+def test_mean_square_under_a_density():
+    x = np.arange(-1024, 1024)
+    density = np.exp(-((x / 256) ** 2))
+    kwargs = {"lo": -1024, "hi": 1023, "frac": 8, "bits": 10, "segments": 8}
+    largest = curves.fit("tanh", **kwargs)
+    square = curves.fit("tanh", **kwargs, objective=Objective.SQUARE, density=density)
+    wrong = np.ldexp(1.0 * curves.evaluate(square, x), -9) - np.tanh(x / 256)
+    assert square.rms == pytest.approx(np.sqrt(np.average(wrong**2, weights=density)))
+    by_largest = np.ldexp(1.0 * curves.evaluate(largest, x), -9) - np.tanh(x / 256)
+    assert square.rms < 0.8 * np.sqrt(np.average(by_largest**2, weights=density))
+    assert largest.error < square.error
+
+
+@pytest.mark.parametrize(
+    ("function", "output", "bound"),
+    [
+        (lambda x: x / (1 + np.exp(-x)), (-128, 1023, 7), 0.02),  # SiLU: slopes above 1, below 0
+        (lambda x: np.exp(-x * x), (0, 255, 8), 0.02),
+        (lambda x: 3 * np.sin(x), (-511, 511, 7), 0.25),  # falls and rises, slopes up to 3
+        (lambda x: np.full_like(x, 0.25), (0, 255, 8), 1e-12),
+        (lambda x: 100 * x, (-128, 127, 7), 0.02 + 399),  # clipped nearly everywhere
+    ],
+)
+def test_any_function(function, output, bound):
+    x = np.arange(-1024, 1024)
+    table = curves.fit(function, lo=-1024, hi=1023, frac=8, output=output, segments=12)
+    y = curves.evaluate(table, x)
+    assert y.min() >= output[0]
+    assert y.max() <= output[1]
+    assert table.error == pytest.approx(np.abs(y / 2.0 ** output[2] - function(x / 256)).max())
+    assert table.error < bound
+    assert max(map(signed_digits, table.slopes.tolist())) <= 2
+
+
+def test_functions_and_ranges_that_are_wrong():
+    with pytest.raises(HwgenError, match="needs the format of its output codes"):
+        curves.fit(np.tanh, lo=-8, hi=7, frac=2)
+    with pytest.raises(HwgenError, match="finite function over the range"):
+        curves.fit(lambda x: np.where(x == 0, np.nan, x), lo=-8, hi=7, frac=2, output=(-9, 9, 2))
+    with pytest.raises(HwgenError, match="Input codes needed: 2 to 131072, not 7..7"):
+        curves.fit("tanh", lo=7, hi=7, frac=2)
 
 
 def test_options_wrong():

@@ -189,6 +189,35 @@ def test_requantise_has_the_digits_asked_for(digits):
             assert isinstance(network.by_name[network.readers[layer.name][0]], Requantise)
 
 
+@pytest.mark.parametrize("digits", [1, 2])
+def test_biases_and_pooling_coefficients_have_the_digits_asked_for(digits):
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.ReLU(), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(24, 5)
+    ).double().eval()
+    images = small_images()
+    _, free = lowered(module, images, levels="P9")
+    _, network = lowered(
+        module, images, levels="P9", bias_digits=digits, pool_digits=digits
+    )
+    first, pool = (layer for layer in network.layers if isinstance(layer, Requantise))
+    biases = [*first.offset.tolist(), *network.scores.bias.tolist()]
+    assert max(signed_digits(bias) for bias in biases) == digits
+    assert max(signed_digits(m) for m in pool.multiplier.tolist()) == digits
+    factor = pool.multiplier[0] / 2.0 ** pool.shift[0]
+    other = next(layer for layer in free.layers if layer.name == pool.name)
+    assert factor == pytest.approx(other.multiplier[0] / 2.0 ** other.shift[0], rel=0.34 / digits)
+    span = np.ptp(scores(free, images))
+    assert np.abs(scores(network, images) - scores(free, images)).max() < 0.3 * span
+
+
+def test_digits_of_biases_and_pooling_wrong():
+    with pytest.raises(HwgenError, match="Bias digits must be at least 1, not 0"):
+        LowerOptions(bias_digits=0)
+    with pytest.raises(HwgenError, match="Pooling digits must be 1, 2 or 3, not 4"):
+        LowerOptions(pool_digits=4)
+
+
 def test_one_scale_for_all_outputs_of_a_dense_layer():
     torch.manual_seed(0)
     images = small_images()
