@@ -9,7 +9,7 @@ from hwgen.compress.dyadic_budget import Choice, Solver, Task, by_programme, par
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate, sweep
 from hwgen.compress.methods.dyadic_cost import graph_adders
 from hwgen.compress.methods.output_error import output_error
-from hwgen.compress.options import DyadicChoice, Norm, parse_methods
+from hwgen.compress.options import DyadicChoice, Norm, parse_dyadic
 from hwgen.cost import digit_count
 from hwgen.errors import HwgenError
 
@@ -31,12 +31,12 @@ def test_what_is_read(text, choice, others):
 
 
 def test_options_of_both_kinds_together():
-    found = parse_methods(["dyadic:kernel,budget=0.75,norm=weights,digits=2"])
+    found = parse_dyadic("kernel,budget=0.75,norm=weights,digits=2")
     assert found == DyadicChoice(
-        "P9", Scale.KERNEL, digits=2, norm=Norm.WEIGHTS, extra=Choice(budget=0.75)
+        None, Scale.KERNEL, digits=2, norm=Norm.WEIGHTS, extra=Choice(budget=0.75)
     )
-    assert found.text(2) == "dyadic:scale=kernel,dense=layer,digits=2,norm=weights,budget=0.75"
-    assert parse_methods([found.text(2)]) == found
+    assert found.text() == "dyadic:scale=kernel,dense=layer,digits=2,norm=weights,budget=0.75"
+    assert parse_dyadic(found.text().partition(":")[2]) == found
 
 
 @pytest.mark.parametrize(
