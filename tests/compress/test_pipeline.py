@@ -305,3 +305,11 @@ def test_lenet5_on_mnist(tmp_path):
     assert trained["accuracy"] >= 98.9
     report = pipeline.compress(str(model), [], data, tmp_path / "net.npz")
     assert report["accuracy_float"] - report["accuracy_integer"] <= 0.003
+
+
+def test_no_finetuning_with_a_budget_of_digits(trained, tmp_path):
+    with pytest.raises(HwgenError, match=r"^--finetune: dyadic with a set needed, not with a budg"):
+        pipeline.compress(
+            str(trained[1]), ["dyadic:budget=0.7"], "digits", tmp_path / "n.npz", finetune=1
+        )
+    assert list(tmp_path.iterdir()) == []

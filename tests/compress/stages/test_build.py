@@ -34,6 +34,12 @@ COMBINATIONS = [
     ("lower-kernel:taps=0.8", "periodic:PSD4_P8"),
     ("linear-features:0.75", "lower-kernel:loss=0.1", "periodic:PSD4_P8",
      "ternary:prune=0.2,layers=fc", "dyadic:P9"),
+    ("dyadic:P7,solver=ilp,norm=weights",),
+]
+BUDGETS = [
+    ("dyadic:budget=0.8",),
+    ("lower-kernel:taps=0.5", "dyadic:budget=0.5,norm=weights"),
+    ("lower-kernel:taps=0.5", "ternary:layers=fc", "dyadic:budget=1"),
 ]  # fmt: skip
 
 
@@ -46,7 +52,25 @@ def weights(network: Network):
     return [layer for layer in network.layers if isinstance(layer, (Conv2d, Dense))]
 
 
-@pytest.mark.parametrize("methods", COMBINATIONS)
+@pytest.mark.parametrize("methods", [("dyadic:budget=0.7",),
+                                     ("lower-kernel:taps=0.5", "dyadic:budget=0.7")])
+def test_a_budget_of_digits_is_of_all_layers(methods):
+    _, result = built(*methods)
+    layers = weights(result.network)
+    spent = sum(signed_digits(w) for layer in layers for w in layer.weight.ravel().tolist())
+    size = sum(layer.weight.size for layer in layers)
+    assert 0.6 * size < spent <= 0.7 * size
+    assert result.treatments["conv1"].words()[-1] == "dyadic:budget=0.7"
+
+
+def test_the_programme_finds_what_the_sweep_finds():
+    sweep = built("dyadic:P7,norm=weights,digits=3")[1].results
+    programme = built("dyadic:P7,norm=weights,digits=3,solver=ilp")[1].results
+    for name, result in programme.items():
+        assert result.relative_error <= sweep[name].relative_error * 1.02 + 1e-9
+
+
+@pytest.mark.parametrize("methods", COMBINATIONS + BUDGETS)
 def test_masks_hold_to_the_end(methods):
     made, result = built(*methods)
     masks = made.masks(result)
