@@ -116,10 +116,12 @@ def deferred() -> Iterator[Interruption]:
     """Hold Ctrl-C back, so that a step of a training ends before its state is written.
 
     The block looks at ``asked`` between steps and raises KeyboardInterrupt itself; a second Ctrl-C
-    raises at once. Only the main thread may hold signals; elsewhere nothing is held back.
+    raises at once. Only the main thread may hold signals; elsewhere, and where Ctrl-C is ignored (a
+    job in the background), nothing changes.
     """
     told = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield told
         return
 

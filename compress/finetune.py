@@ -75,10 +75,18 @@ def train(
     passes = epochs or recipe.epochs
     with threads(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = recipe.build().to(place)
-        loop = _loop(name, recipe, module, images, passes, seed, place, out, progress or silent)
-        _fit(module, recipe, images, scaling, loop, place)
-        module.cpu().eval()
+        module = recipe.build()
+        loop = fit(
+            module,
+            recipe,
+            images,
+            name=name,
+            epochs=passes,
+            seed=seed,
+            device=place,
+            path=checkpoint.beside(out),
+            progress=progress or silent,
+        )
         score = accuracy(module, images.test_x, images.test_y, scaling)
     metadata = _metadata(name, images, scaling, data, seed=seed, epochs=passes, score=score)
     modelfile.save(module, out, metadata)
@@ -180,6 +188,63 @@ def _metadata(
     }
 
 
+def fit(
+    module: nn.Module,
+    recipe: zoo.Recipe,
+    images: datasets.Dataset,
+    *,
+    name: str,
+    epochs: int,
+    seed: int = 0,
+    device: torch.device | None = None,
+    path: Path | None = None,
+    progress: Progress = silent,
+) -> Loop:
+    """Train a module in place by a recipe, and leave it on the CPU in evaluation mode.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Parameters that take no gradient stay.
+    recipe : Recipe
+        Rate, batch, augmentation and normalisation; its ``build`` is not used.
+    images : Dataset
+        All but the last part of the training images is learnt.
+    name : str
+        For the progress display; part of what a checkpoint is known by.
+    epochs, seed, device : as for ``train``
+    path : Path, optional
+        Of the checkpoint; the caller removes it with the loop's ``finish``.
+
+    Returns: the loop, at its end.
+    Raises: HwgenError if there is a checkpoint of another run; KeyboardInterrupt after Ctrl-C.
+    """
+    place = device or torch.device("cpu")
+    scaling = _scaling(recipe, images)
+    module.to(place)
+    loop = _loop(name, recipe, module, images, epochs, seed, place, path, progress)
+    x = as_input(images.train_x[: loop.count], scaling).to(place)
+    y = torch.from_numpy(images.train_y[: loop.count]).to(place)
+    kept_x, kept_y = images.calibration()
+
+    def score(epoch: int) -> float:
+        module.eval()
+        found = accuracy(module, kept_x, np.asarray(kept_y), scaling, place)
+        module.train()
+        return found
+
+    module.train()
+    for chosen in loop.steps(score):
+        batch = augment(x[chosen.to(place)], recipe.augmentation, loop.random)
+        loss = F.cross_entropy(module(batch), y[chosen.to(place)], label_smoothing=recipe.smoothing)
+        loop.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        loop.optimiser.step()
+        loop.loss = float(loss.detach())
+    module.cpu().eval()
+    return loop
+
+
 def _loop(
     name: str,
     recipe: zoo.Recipe,
@@ -188,10 +253,10 @@ def _loop(
     passes: int,
     seed: int,
     place: torch.device,
-    out: Path,
+    path: Path | None,
     progress: Progress,
 ) -> Loop:
-    count = len(images.train_x) - images.calibration_size
+    """Return the loop, gone on from its checkpoint where there is one."""
     settings = {key: value for key, value in asdict(recipe).items() if not callable(value)}
     run = {
         "network": name,
@@ -206,49 +271,18 @@ def _loop(
         name,
         module.state_dict(),
         torch.optim.AdamW(trained, lr=recipe.rate, weight_decay=recipe.decay),
-        count,
+        len(images.train_x) - images.calibration_size,
         recipe.batch,
         passes,
         recipe.rate,
         seed,
         run,
-        checkpoint.beside(out),
+        path,
         every=max(1, math.ceil(passes / 50)),
         progress=progress,
     )
     loop.resume()
     return loop
-
-
-def _fit(
-    module: nn.Module,
-    recipe: zoo.Recipe,
-    images: datasets.Dataset,
-    scaling: InputScaling,
-    loop: Loop,
-    device: torch.device,
-) -> None:
-    """Train in place."""
-    x = as_input(images.train_x[: loop.count], scaling).to(device)
-    y = torch.from_numpy(images.train_y[: loop.count]).to(device)
-    kept_x, kept_y = images.calibration()
-
-    def score(epoch: int) -> float:
-        module.eval()
-        found = accuracy(module, kept_x, np.asarray(kept_y), scaling, device)
-        module.train()
-        return found
-
-    module.train()
-    for chosen in loop.steps(score):
-        batch = augment(x[chosen.to(device)], recipe.augmentation, loop.random)
-        loss = F.cross_entropy(
-            module(batch), y[chosen.to(device)], label_smoothing=recipe.smoothing
-        )
-        loop.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        loop.optimiser.step()
-        loop.loss = float(loss.detach())
 
 
 def choose_device(name: str) -> torch.device:

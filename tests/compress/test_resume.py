@@ -15,6 +15,14 @@ from hwgen.compress.augment import Augmentation, augment
 from hwgen.errors import HwgenError
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own answer to Ctrl-C, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stop_at(step):
     """Progress that presses Ctrl-C once, when this many steps are behind."""
     pressed = []
