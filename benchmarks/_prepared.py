@@ -59,9 +59,13 @@ def model_of(
 def prepare(path: Path, images: datasets.Dataset) -> Prepared:
     """Read a model and run the last 1,000 training images through it."""
     loaded = models.load(str(path), images.shape)
-    scaling = loaded.scaling or InputScaling(images.scale)
+    return prepare_graph(loaded.graph, loaded.scaling or InputScaling(images.scale), images)
+
+
+def prepare_graph(graph: g.Graph, scaling: InputScaling, images: datasets.Dataset) -> Prepared:
+    """Simplify an imported graph and run the last 1,000 training images through it."""
     frac = input_frac(scaling)
-    graph = simplify(with_input_scaling(loaded.graph, scaling, frac=frac))
+    graph = simplify(with_input_scaling(graph, scaling, frac=frac))
     codes = torch.from_numpy(images.train_x[-1000:].astype(np.float32) * 2.0**-frac)
     statistics = observe(graph, codes, observed(graph))
     return Prepared(graph, Format(images.lo, images.hi, frac), statistics)
@@ -106,7 +110,7 @@ def network_of(
     )
 
 
-def test_accuracy(network: Network, images: datasets.Dataset) -> float:
+def final_accuracy(network: Network, images: datasets.Dataset) -> float:
     """Return the golden model's accuracy on the test images: read once, for a final figure."""
     return golden.accuracy(network, images.test_x, images.test_y)
 

@@ -79,7 +79,7 @@ def measure(
         input_codes=ready.input_codes, options=LowerOptions(), metadata={},
     )  # fmt: skip
     return found | {
-        "accuracy_integer": common.test_accuracy(network, images),
+        "accuracy_integer": common.final_accuracy(network, images),
         "bytes": len(data),
         "bytes_float32": floats,
         "times_smaller": floats / len(data),

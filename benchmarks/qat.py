@@ -83,8 +83,8 @@ def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]
         "epochs": options.epochs or epochs,
         "learnt_images": len(images.train_x) - images.calibration_size,
         "float": common.accuracy_float(ready, images.test_x, images.test_y),
-        "before": common.test_accuracy(before, images),
-        "after": common.test_accuracy(network, images),
+        "before": common.final_accuracy(before, images),
+        "after": common.final_accuracy(network, images),
         "digits_a_weight": sum(price.digits for price in prices)
         / sum(layer.weight.size for layer in network.layers if hasattr(layer, "weight")),
         "digest": network.digest,
