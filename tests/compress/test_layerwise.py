@@ -49,8 +49,8 @@ def graph(images):
 
 
 def run(graph, images, **options):
-    chosen = {"sparsity": 0.7, "budget": 8.0, "epochs_pruning": 3, "epochs_layer": 4,
-              "rate": 0.01, "batch": 64, "device": "cpu", **options}  # fmt: skip
+    chosen = {"sparsity": 0.7, "budget": 12.0, "epochs_pruning": 3, "epochs_layer": 6,
+              "rate": 0.005, "batch": 64, "device": "cpu", **options}  # fmt: skip
     return layerwise.compress(
         graph, input_codes=CODES, images=images, options=layerwise.Options(**chosen)
     )
@@ -63,7 +63,7 @@ def outcome(graph, images):
 
 def test_ternary_sparse_and_within_the_budget(outcome, graph):
     assert outcome.accuracy_float > 0.9
-    assert outcome.accuracy >= outcome.accuracy_float - 0.08
+    assert outcome.accuracy >= outcome.accuracy_float - 0.12
     assert 0.699 < outcome.sparsity < 0.701
     sizes = {node.name: node.weight.shape[0] for node in linear_nodes(graph)}
     first = next(iter(sizes))
