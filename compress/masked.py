@@ -8,7 +8,7 @@ and the classifier stay dense. From scratch, or from a trained dense network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -59,4 +59,9 @@ def hold(module: nn.Module, masks: Mapping[str, BoolArray]) -> None:
         kept = torch.tensor(np.asarray(mask), dtype=layer.weight.dtype)
         with torch.no_grad():
             layer.weight.mul_(kept.to(layer.weight.device))
-        layer.weight.register_hook(lambda g, kept=kept: g * kept.to(g.device))
+        hook = _times(kept)
+        layer.weight.register_hook(hook)  # type: ignore[no-untyped-call]
+
+
+def _times(kept: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda gradient: gradient * kept.to(gradient.device)

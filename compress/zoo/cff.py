@@ -84,7 +84,11 @@ def _subsample(maps: int) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight.fill_(0.25)
         layer.bias.zero_()  # type: ignore[union-attr]
-    layer.weight.register_hook(lambda g: g.mean((2, 3), keepdim=True).expand_as(g).contiguous())
+
+    def tie(gradient: torch.Tensor) -> torch.Tensor:
+        return gradient.mean((2, 3), keepdim=True).expand_as(gradient).contiguous()
+
+    layer.weight.register_hook(tie)  # type: ignore[no-untyped-call]
     return layer
 
 
@@ -93,7 +97,11 @@ def _pairs() -> nn.Conv2d:
     used = joined()[:, :, None, None]
     with torch.no_grad():
         layer.weight *= used
-    layer.weight.register_hook(lambda g: g * used.to(g.device))
+
+    def cut(gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * used.to(gradient.device)
+
+    layer.weight.register_hook(cut)  # type: ignore[no-untyped-call]
     return layer
 
 
