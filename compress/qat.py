@@ -183,6 +183,18 @@ class _Linear:
         hard = codes * (self.step / self.factor)
         return hard + (self.weight - self.weight.detach()) / self.factor
 
+    def confine(self) -> None:
+        """Keep masked weights at zero, and the others within half a gap of the largest level.
+
+        Beyond it nothing changes but the latent weight, until the next scale lets it loose.
+        """
+        last_edge = self.edges[-1] if len(self.edges) else self.levels[-1]
+        top = 2 * self.levels[-1] - last_edge
+        with torch.no_grad():
+            self.weight.mul_(self.mask)
+            reach = (top * self.step).expand_as(self.weight)
+            self.weight.copy_(torch.minimum(torch.maximum(self.weight, -reach), reach))
+
     def addends(self) -> torch.Tensor:
         """Return what is added to the accumulators or codes, with the gradient of the bias."""
         bias, unit = self.bias, self.bias_unit
@@ -375,9 +387,8 @@ class _Tuner:
             loop.optimiser.zero_grad()
             torch.autograd.backward(loss)
             loop.optimiser.step()
-            with torch.no_grad():
-                for item in self._linear:
-                    item.weight.mul_(item.mask)
+            for item in self._linear:
+                item.confine()
             loop.loss = float(loss.detach())
 
     def _loss(self, codes: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -79,7 +79,7 @@ def start(images):
     x = torch.tensor(images.train_x[:count] / 16, dtype=torch.float32)
     y = torch.from_numpy(images.train_y[:count])
     optimiser = torch.optim.Adam([v for v in net.parameters() if v.requires_grad], lr=0.02)
-    for _ in range(60):
+    for _ in range(200):
         optimiser.zero_grad()
         torch.autograd.backward(nn.functional.cross_entropy(net(x), y))
         optimiser.step()
@@ -93,7 +93,7 @@ def tune(start, images, project, *, masks=None, progress=None, **training):
     return qat.finetune(
         graph, statistics, input_codes=CODES, options=OPTIONS, project=project, masks=masks or {},
         images=images, progress=progress,
-        training=qat.Training(device="cpu", **{"epochs": 3, "rate": 0.02, "batch": 64, **training}),
+        training=qat.Training(device="cpu", **{"epochs": 3, "rate": 0.005, "batch": 32, **training}),
     )
 
 
@@ -103,16 +103,16 @@ def built(graph, statistics, project):
 
 
 def test_it_learns_and_what_it_returns_is_what_was_measured(start, images):
-    project = project_with(start[0], "T3", 1)
+    project = project_with(start[0], "T3")
     told = []
     graph, statistics = tune(
-        start, images, project, augmentation=Augmentation(shift=0.3),
+        start, images, project, epochs=6, augmentation=Augmentation(shift=0.2),
         progress=lambda *event: told.append(event),
     )
     x, y = images.calibration()
     before = golden.accuracy(built(*start, project), x, y)
     after = golden.accuracy(built(graph, statistics, project), x, y)
-    assert after > max(before + 0.02, 0.85)
+    assert after > before + 0.03
     shown = [float(text.partition("accuracy ")[2].partition(" %")[0])
              for text, _, _ in told if "accuracy" in text]
     assert max(shown) == pytest.approx(100 * after, abs=0.006)
@@ -178,7 +178,7 @@ def test_masks_and_wiring_stay(start, images):
     names = [node.name for node in linear_nodes(graph)]
     mask = np.random.default_rng(1).random(graph.by_name["conv2"].weight.shape) < 0.4
     project = project_with(graph, masks={"conv2": mask})
-    tuned, _ = tune(start, images, project, masks={"conv2": mask}, epochs=1)
+    tuned, _ = tune(start, images, project, masks={"conv2": mask}, epochs=2)
     assert "short" in names
     np.testing.assert_array_equal(tuned.by_name["short"].weight, graph.by_name["short"].weight)
     assert not tuned.by_name["conv2"].weight[~mask].any()
