@@ -224,7 +224,7 @@ def fit(
     module.to(place)
     loop = _loop(name, recipe, module, images, epochs, seed, place, path, progress)
     x = as_input(images.train_x[: loop.count], scaling).to(place)
-    y = torch.from_numpy(images.train_y[: loop.count]).to(place)
+    y = torch.tensor(images.train_y[: loop.count]).to(place)
     kept_x, kept_y = images.calibration()
 
     def score(epoch: int) -> float:

@@ -277,7 +277,7 @@ class _Run:
             name, {}, optimiser, count, options.batch, epochs, options.rate,
             options.seed + 1000 * self._trainings, {}, progress=self._progress, rise=0.1,
         )
-        x, y = self._images.train_x[:count], torch.from_numpy(self._images.train_y[:count])
+        x, y = self._images.train_x[:count], torch.tensor(self._images.train_y[:count])
         for chosen in loop.steps(lambda epoch: 100 * self.accuracy()):
             codes = torch.tensor(x[chosen.numpy()], dtype=torch.float32, device=self._device)
             codes = augment(codes, options.augmentation, loop.random)

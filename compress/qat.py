@@ -374,8 +374,8 @@ class _Tuner:
 
     def _learn(self, loop: Loop, judge: Callable[[int], float]) -> None:
         images, training = self._images, self._training
-        x = torch.from_numpy(np.ascontiguousarray(images.train_x[: loop.count]))
-        y = torch.from_numpy(np.ascontiguousarray(images.train_y[: loop.count]))
+        x = torch.tensor(images.train_x[: loop.count])
+        y = torch.tensor(images.train_y[: loop.count])
         for chosen in loop.steps(judge):
             if loop.done % loop.steps_an_epoch % training.refit == 0:
                 self._refit()
@@ -421,7 +421,7 @@ class _Tuner:
         right = 0
         with torch.inference_mode():
             for first in range(0, len(x), BATCH):
-                codes = torch.from_numpy(np.ascontiguousarray(x[first : first + BATCH]))
+                codes = torch.tensor(x[first : first + BATCH])
                 # The unit is one for all classes; codes are compared, the lowest index wins a tie.
                 best = exact.scores(codes).cpu().numpy().argmax(1)
                 right += int((best == y[first : first + BATCH]).sum())

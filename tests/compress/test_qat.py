@@ -93,7 +93,9 @@ def tune(start, images, project, *, masks=None, progress=None, **training):
     return qat.finetune(
         graph, statistics, input_codes=CODES, options=OPTIONS, project=project, masks=masks or {},
         images=images, progress=progress,
-        training=qat.Training(device="cpu", **{"epochs": 3, "rate": 0.005, "batch": 32, **training}),
+        training=qat.Training(
+            device="cpu", **{"epochs": 2, "rate": 0.005, "batch": 32, **training}
+        ),
     )
 
 
