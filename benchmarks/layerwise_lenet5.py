@@ -22,17 +22,16 @@ import torch
 from benchmarks import _prepared as common
 from hwgen import datasets
 from hwgen.compress import layerwise
-from hwgen.compress.augment import Augmentation
 from hwgen.compress.calibrate import observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods import packed
 from hwgen.files import make_folder, write_json
 
+# No augmentation: what is left of the network, some 3,000 weights, has no room for more.
 OPTIONS = layerwise.Options(
-    sparsity=0.935, steps=3, budget=1.0, epochs_pruning=3, epochs_layer=2, epochs_end=3, rate=2e-3,
-    augmentation=Augmentation(turn=5, zoom=0.05, shift=1.0),
-)  # fmt: skip
+    sparsity=0.93, steps=3, budget=1.0, epochs_pruning=3, epochs_layer=2, epochs_end=3, rate=3e-3
+)
 
 
 def say(text: str, done: int, total: int) -> None:
@@ -62,6 +61,8 @@ def measure(
     found: dict[str, Any] = {
         "order": options.order.value,
         "scale": options.scale.value,
+        "learnt_images": len(images.train_x) - images.calibration_size,
+        "passes": [options.epochs_pruning, options.epochs_layer, options.epochs_end],
         "zeros": outcome.sparsity,
         "turns": [[turn.layer, turn.accuracy, turn.accepted] for turn in outcome.turns],
         "accuracy_float": common.accuracy_float(ready, images.test_x, images.test_y),
@@ -121,6 +122,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with MNIST's four files")
     parser.add_argument("--model", type=Path, help="trained before; default: train now")
     parser.add_argument("--quick", action="store_true", help="one pass a stage, 15,000 images")
+    parser.add_argument(
+        "--passes", type=int, nargs=3, metavar=("PRUNING", "LAYER", "END"),
+        help="after each pruning step, in each layer's turn, at the end; default: 3 2 3",
+    )  # fmt: skip
     parser.add_argument("--train-images", type=int, help="at most; default: all")
     parser.add_argument("--all", action="store_true", help="both orders, both kinds of sigma")
     parser.add_argument("--threads", type=int, default=1)
@@ -139,8 +144,9 @@ def main() -> None:
         )
     model = options.model or common.model_of("lenet5", data, options.out, None, say, None)
     chosen = OPTIONS
-    if options.quick:
-        chosen = replace(chosen, epochs_pruning=1, epochs_layer=1, epochs_end=1)
+    if options.quick or options.passes:
+        pruning, layer, end = options.passes or (1, 1, 1)
+        chosen = replace(chosen, epochs_pruning=pruning, epochs_layer=layer, epochs_end=end)
     variants = [(layerwise.Order.SPARSITY, layerwise.Scale.LAYER)]
     if options.all:
         variants = [(order, scale) for order in layerwise.Order

@@ -1,0 +1,36 @@
+"""The MACs that the accuracy benchmark puts beside each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import periodic_accuracy as bench
+from hwgen.compress import masked
+
+SHAPE = (1, 28, 28)
+# Convolutions of the quick VGG after the first: kernels and output pixels.
+VGG = [(8 * 8, 784), (8 * 16, 196), (16 * 16, 196), (16 * 32, 49), (32 * 32, 49)]
+REST = 8 * 9 * 784 + 32 * 9 * 10  # first convolution, classifier: always dense
+
+
+def measured(net, variant):
+    module = bench.builders(bench.SIZES[True], SHAPE)[net]()
+    chosen = bench.SPARSE[variant]
+    masks = masked.masks_for(module, chosen, np.random.default_rng(0)) if chosen else {}
+    return bench.macs(module, SHAPE, masks)[0]
+
+
+@pytest.mark.parametrize(("variant", "taps"), [
+    ("dense", 9), ("PSD1_P8", 2), ("pSC2", 2), ("PS2_P6", 2),
+])  # fmt: skip
+def test_macs_of_the_vgg(variant, taps):
+    """Widths are multiples of the period 8, so PSD1_P8 has exactly 2 taps on average."""
+    assert measured("vgg", variant) == REST + sum(kernels * taps * px for kernels, px in VGG)
+
+
+def test_the_mobilenet_is_of_the_same_size():
+    sparse = [measured(net, "PSD1_P8") for net in ("resnet", "vgg")]
+    assert 0.5 * min(sparse) < measured("mobilenet", "dense") < 2 * max(sparse)
+    tile = measured("vgg", "PSD1_P8, tile phase")
+    assert abs(tile / measured("vgg", "PSD1_P8") - 1) < 0.1
