@@ -67,7 +67,7 @@ def builders(size: Size, shape: tuple[int, int, int]) -> dict[str, Callable[[], 
     """Return the networks for images of a shape."""
     channels, side, _ = shape
     first, second, third = size.widths
-    stages = ((1, first, 1, 1), (3, second, 2, 2), (3, third, 2, 2))
+    stages = ((1, first, 1, 1), (2, second, 1, 2), (2, third, 1, 2))
     return {
         "resnet": lambda: ResNet(1, size.widths, channels),
         "vgg": lambda: vgg_small(channels, side, size.widths),

@@ -31,6 +31,7 @@ def test_macs_of_the_vgg(variant, taps):
 
 def test_the_mobilenet_is_of_the_same_size():
     sparse = [measured(net, "PSD1_P8") for net in ("resnet", "vgg")]
-    assert 0.5 * min(sparse) < measured("mobilenet", "dense") < 2 * max(sparse)
+    assert measured("mobilenet", "dense") == 556_960  # by hand, layer by layer
+    assert min(sparse) < 556_960 < max(sparse)
     tile = measured("vgg", "PSD1_P8, tile phase")
     assert abs(tile / measured("vgg", "PSD1_P8") - 1) < 0.1
