@@ -1,7 +1,7 @@
 """Fine-tuning on the integer forward pass: one signed digit a weight, before and after.
 
 ``python -m benchmarks.qat --data MNIST [--cifar DIR] [--weights DIR] [--nets NAME ...] [--json
-FILE]``. MNIST's folder serves lenet5, lenet-200 and caffe-lenet; with ``--cifar`` also resnet8.
+FILE] [--levels SET]``. MNIST's folder serves lenet5, lenet-200 and caffe-lenet; with ``--cifar`` also resnet8.
 Networks with published weights start from these where ``--weights`` names their folder. A run that
 is stopped goes on where it was. Accuracies are of the golden model on all test images.
 """
@@ -30,7 +30,6 @@ SCHEDULE = {
     "caffe-lenet": (4, 1e-3, 0.0),
     "resnet8": (12, 1e-3, 0.5),
 }
-LEVELS = "P9"
 
 
 def say(text: str, done: int, total: int) -> None:
@@ -51,11 +50,11 @@ def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]
         )
     model = common.model_of(name, data, folder, options.weights, say, options.train_epochs)
     ready = common.prepare(model, images)
-    project = common.dyadic_projection(ready.graph, LEVELS)
+    project = common.dyadic_projection(ready.graph, options.levels)
     before = common.network_of(ready, ready.graph, ready.statistics, project)
     epochs, rate, distil = SCHEDULE[name]
     started = time.perf_counter()
-    path = folder / f"{name}.qat{checkpoint.SUFFIX}"
+    path = folder / f"{name}.{options.levels}{checkpoint.SUFFIX}"
     graph, statistics = qat.finetune(
         ready.graph,
         ready.statistics,
@@ -79,7 +78,7 @@ def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]
     prices = cost.network_cost(network)
     return {
         "network": name,
-        "levels": LEVELS,
+        "levels": options.levels,
         "epochs": options.epochs or epochs,
         "learnt_images": len(images.train_x) - images.calibration_size,
         "float": common.accuracy_float(ready, images.test_x, images.test_y),
@@ -115,6 +114,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder with CIFAR-10")
     parser.add_argument("--weights", type=Path, help="folder with published weights")
     parser.add_argument("--nets", nargs="*", choices=SCHEDULE, help="default: all with data")
+    parser.add_argument("--levels", default="P9", help="set of the weights (default: P9)")
     parser.add_argument("--epochs", type=int, help="of the fine-tuning; default: as listed")
     parser.add_argument("--train-epochs", type=int, help="of the float networks trained first")
     parser.add_argument("--train-images", type=int, help="at most, of the fine-tuning")
@@ -128,7 +128,8 @@ def main() -> None:
     kept = common.Kept(options.out / "results.json")
     for name in options.nets or [*MNIST, *(["resnet8"] if options.cifar else [])]:
         data = f"mnist:{options.data}" if name in MNIST else f"cifar10:{options.cifar}"
-        kept.get(name, lambda name=name, data=data: measure(name, data, options))
+        key = f"{name} {options.levels}"
+        kept.get(key, lambda name=name, data=data: measure(name, data, options))
     show(kept.results)
     if options.json is not None:
         write_json(options.json, kept.results)

@@ -359,7 +359,7 @@ class _Tuner:
         def judge(epoch: int) -> float:
             graph = self._latent(tensors)
             found = self.accuracy(self._lowered(graph, self._statistics))
-            if found > float(best["best.accuracy"]):
+            if found >= float(best["best.accuracy"]):  # of equal ones the last
                 best["best.accuracy"].fill_(found)
                 for name, value in tensors.items():
                     best[f"best.{name}"].copy_(value)
