@@ -1,9 +1,9 @@
 """Fine-tuning on the integer forward pass: one signed digit a weight, before and after.
 
-``python -m benchmarks.qat --data MNIST [--cifar DIR] [--weights DIR] [--nets NAME ...] [--json
-FILE] [--levels SET]``. MNIST's folder serves lenet5, lenet-200 and caffe-lenet; with ``--cifar`` also resnet8.
-Networks with published weights start from these where ``--weights`` names their folder. A run that
-is stopped goes on where it was. Accuracies are of the golden model on all test images.
+``python -m benchmarks.qat --data MNIST [--cifar DIR] [--weights DIR] [--nets NAME ...] [--levels
+SET] [--json FILE]``. MNIST's folder serves lenet5, lenet-200 and caffe-lenet; with ``--cifar`` also
+resnet8. Networks with published weights start from these where ``--weights`` names their folder. A
+run that is stopped goes on where it was. Accuracies are of the golden model on all test images.
 """
 
 from __future__ import annotations
