@@ -71,6 +71,18 @@ def prepare_graph(graph: g.Graph, scaling: InputScaling, images: datasets.Datase
     return Prepared(graph, Format(images.lo, images.hi, frac), statistics)
 
 
+def shortened(images: datasets.Dataset, limit: int | None) -> datasets.Dataset:
+    """Return the data with the last training images alone, so many of them to learn.
+
+    The last tenth, at most 5,000, is still kept out of the training.
+    """
+    if not limit:
+        return images
+    total = max(-(-limit * 10 // 9), 1) if limit < 45_000 else limit + datasets.CALIBRATION
+    part = slice(-min(total, len(images.train_x)), None)
+    return datasets.replace(images, train_x=images.train_x[part], train_y=images.train_y[part])
+
+
 def accuracy_float(ready: Prepared, x: datasets.Images, y: datasets.Array) -> float:
     """Return the float graph's share of right classes."""
     name, right = ready.graph.output.name, 0

@@ -135,13 +135,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     make_folder(options.out)
     data = f"mnist:{options.data}"
-    images = datasets.load(data)
     limit = options.train_images or (15_000 if options.quick else None)
-    if limit:
-        keep = slice(-limit - images.calibration_size, None)
-        images = datasets.replace(
-            images, train_x=images.train_x[keep], train_y=images.train_y[keep]
-        )
+    images = common.shortened(datasets.load(data), limit)
     model = options.model or common.model_of("lenet5", data, options.out, None, say, None)
     chosen = OPTIONS
     if options.quick or options.passes:

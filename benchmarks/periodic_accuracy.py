@@ -114,12 +114,7 @@ class Bench:
         self.size = SIZES[options.quick]
         if options.epochs:
             self.size = replace(self.size, epochs=options.epochs)
-        limit = options.images or self.size.images
-        if limit:
-            keep = slice(-limit - images.calibration_size, None)
-            images = datasets.replace(
-                images, train_x=images.train_x[keep], train_y=images.train_y[keep]
-            )
+        images = common.shortened(images, options.images or self.size.images)
         self.images, self.data = images, "cifar10" if options.cifar else "mnist"
         change = (
             Augmentation(crop=4, flip=True) if options.cifar else Augmentation(crop=2)

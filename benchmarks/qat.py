@@ -41,13 +41,7 @@ def say(text: str, done: int, total: int) -> None:
 def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one network."""
     folder: Path = options.out
-    images = datasets.load(data)
-    if options.train_images:
-        count = len(images.train_x) - images.calibration_size
-        keep = slice(max(0, count - options.train_images), None)
-        images = datasets.replace(
-            images, train_x=images.train_x[keep], train_y=images.train_y[keep]
-        )
+    images = common.shortened(datasets.load(data), options.train_images)
     model = common.model_of(name, data, folder, options.weights, say, options.train_epochs)
     ready = common.prepare(model, images)
     project = common.dyadic_projection(ready.graph, options.levels)

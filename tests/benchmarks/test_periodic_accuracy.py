@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks import _prepared as common
 from benchmarks import periodic_accuracy as bench
+from hwgen import datasets
 from hwgen.compress import masked
 
 SHAPE = (1, 28, 28)
@@ -36,3 +38,14 @@ def test_the_mobilenet_is_of_the_same_size():
     # Layers of few tile pairs do not end with a whole period.
     tile = measured("vgg", "PSD1_P8, tile phase")
     assert abs(tile / measured("vgg", "PSD1_P8") - 1) < 0.15
+
+
+@pytest.mark.parametrize("limit", [9, 45, 90, 500])
+def test_shortened_to_what_is_learnt(limit):
+    x = np.zeros((100, 1, 2, 2), np.uint8)
+    y = np.arange(100) % 2
+    data = datasets.Dataset("d", x, y, x, y, 0, 255, 1.0, ("a", "b"))
+    short = common.shortened(data, limit)
+    assert len(short.train_x) - short.calibration_size == min(limit, 90)
+    np.testing.assert_array_equal(short.train_y, y[100 - len(short.train_y):])
+    assert common.shortened(data, None) is data
