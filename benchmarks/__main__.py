@@ -3,7 +3,8 @@
 Every other module of this package is a benchmark, also by itself: ``python -m benchmarks.NAME``. It
 prints its figures, and writes them as JSON to the file after ``--json`` if it takes that; of one
 that does not, the last line that is JSON is kept. A benchmark that takes ``--data`` gets the
-folder ``mnist`` of HWGEN_DATA, and is left out without it.
+folder ``mnist`` of HWGEN_DATA, one that takes ``--faces`` the folder ``faces``; both are left out
+without it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hwgen.files import make_folder, write_json
 from hwgen.tools import run_tool
 
 HERE = Path(__file__).resolve().parent
+FOLDERS = {"--data": "mnist", "--faces": "faces"}  # of HWGEN_DATA
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ def run(name: str, out: Path) -> Outcome:
     """Run one benchmark; its output goes to standard output and into ``out``."""
     options, arguments = options_of(name), []
     result = out / f"{name}.json"
-    if "--data" in options:
+    for option, folder in FOLDERS.items():
+        if option not in options:
+            continue
         data = os.environ.get("HWGEN_DATA")
         if not data:
             return Outcome(name, 0.0, "left out: HWGEN_DATA is not set")
-        arguments += ["--data", str(Path(data) / "mnist")]
+        arguments += [option, str(Path(data) / folder)]
     if "--json" in options:
         arguments += ["--json", str(result)]
     print(f"\n== {name} ==", flush=True)

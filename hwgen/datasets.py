@@ -3,8 +3,9 @@
 ``digits`` (scikit-learn's embedded 8x8 digits), ``mnist:DIR`` (the four idx files, gzipped or
 plain), ``cifar10:DIR`` (the binary batches, or xz residual planes), ``faces:DIR``
 (``lfw_subset.npy``), ``npz:FILE`` (arrays x, y) and ``images:DIR`` (a folder a class). Images are
-raw pixels, NCHW. A set that comes in one piece is split 80/20, stratified, always in the same way;
-the test part is for final figures only.
+raw pixels, NCHW; the faces come as 36 rows of 32 columns, the window of the CFF detector. A set
+that comes in one piece is split 80/20, stratified, always in the same way; the test part is for
+final figures only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Array = npt.NDArray[np.generic]
 Images = npt.NDArray[np.integer]
 
 HELD_OUT = 5  # one image in five is held out where a set comes in one piece
+FACE_WINDOW = (36, 32)  # rows and columns of a face crop
 CALIBRATION = 5000  # at most; a tenth of the training images otherwise
 
 
@@ -45,6 +47,8 @@ class Dataset:
     class_names : tuple of str
     mean, std : tuple of float, or None
         Normalisation by channel, ``(code * scale - mean) / std``, if the user gave one.
+    notes : tuple of str
+        Lines that a user should see: which part of a published set is not the published one.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -134,6 +139,27 @@ def split(
     return random.permutation(kept), random.permutation(held)
 
 
+def folds(
+    y: npt.NDArray[np.int64], *, count: int = 5, seed: int = 0
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Return ``count`` pairs of shuffled indices (kept, held out), classes in proportion.
+
+    Every image is held out once; the same labels and seed give the same folds.
+
+    Raises: HwgenError if there are fewer images than folds, or fewer than two folds.
+    """
+    if not 2 <= count <= len(y):
+        raise HwgenError(f"Folds from 2 to {len(y)} needed, one image each at least, not {count}")
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(y))
+    order = order[np.argsort(np.asarray(y)[order], kind="stable")]  # dealt out a class at a time
+    parts = [order[first::count] for first in range(count)]
+    return [
+        (np.sort(np.concatenate(parts[:k] + parts[k + 1 :])), np.sort(parts[k]))
+        for k in range(count)
+    ]
+
+
 def _per_channel(
     name: str, values: Sequence[float] | None, channels: int
 ) -> tuple[float, ...] | None:
@@ -184,13 +210,17 @@ def _digits() -> Dataset:
 
 
 def _mnist(folder: Path) -> Dataset:
+    parts = published_data.mnist(folder)
     names = tuple(str(digit) for digit in range(10))
-    return Dataset("mnist", *published_data.mnist(folder), 0, 255, 1 / 255, names)
+    notes = published_data.notes("mnist", parts)
+    return Dataset("mnist", *parts, 0, 255, 1 / 255, names, notes=notes)
 
 
 def _cifar10(folder: Path) -> Dataset:
+    parts = published_data.cifar10(folder)
+    notes = published_data.notes("cifar10", parts)
     names = published_data.CIFAR_NAMES
-    return Dataset("cifar10", *published_data.cifar10(folder), 0, 255, 1 / 255, names)
+    return Dataset("cifar10", *parts, 0, 255, 1 / 255, names, notes=notes)
 
 
 # --- a user's own arrays and pictures --------------------------------------------------
@@ -228,7 +258,11 @@ def _labels(path: Path, y: Array, count: int) -> npt.NDArray[np.int64]:
     return y.astype(np.int64)
 
 
-def _members(path: Path) -> dict[str, Array]:
+def arrays_of(path: Path) -> dict[str, Array]:
+    """Return the arrays of an .npz file, by name.
+
+    Raises: HwgenError, naming the file, if it is missing, broken or needs pickle.
+    """
     import zipfile
     import zlib
 
@@ -248,7 +282,7 @@ def _members(path: Path) -> dict[str, Array]:
 
 def _npz(path: Path) -> Dataset:
     """x, y in one piece, or with test_x, test_y beside them; class_names where given."""
-    members = _members(path)
+    members = arrays_of(path)
     missing = [name for name in ("x", "y") if name not in members]
     if ("test_x" in members) != ("test_y" in members):
         missing.append("test_x and test_y together")
@@ -279,16 +313,13 @@ def _npz(path: Path) -> Dataset:
 
 
 def _faces(folder: Path) -> Dataset:
-    path = published_data.find(folder, "lfw_subset.npy")
-    try:
-        crops = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise HwgenError(f"{path}: a whole .npy array needed ({error})") from error
-    if crops.ndim != 3 or len(crops) % 2:
-        raise HwgenError(f"{path}: an even number of crops (N, H, W) needed, not {crops.shape}")
-    x, lo, hi, scale = _codes(path, crops[:, None])
-    y = (np.arange(len(x)) < len(x) // 2).astype(np.int64)  # the first half are faces
-    return _in_one_piece("faces", x, y, lo=lo, hi=hi, scale=scale, class_names=("other", "face"))
+    crops, y = published_data.faces(folder)
+    notes = published_data.notes("faces", [crops])
+    windows = published_data.resized(crops, *FACE_WINDOW)
+    x = np.rint(windows * 255).astype(np.uint8)[:, None]
+    names = ("other", "face")
+    data = _in_one_piece("faces", x, y, lo=0, hi=255, scale=1 / 255, class_names=names)
+    return replace(data, notes=notes)
 
 
 def _images(folder: Path) -> Dataset:

@@ -1,10 +1,17 @@
-"""The files that MNIST and CIFAR-10 are published in, read and checked."""
+"""The files that MNIST, CIFAR-10 and the face crops are published in, read and checked.
+
+A file must be whole and well formed, or reading it is an error. Whether it holds what was published
+is told by the SHA-256 of what is read, whichever way it is packed: other content is read too, so
+that a user's own set in the same form works, and ``notes`` has one line for each part of it.
+"""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +22,43 @@ from hwgen.errors import HwgenError
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Parts = tuple[Bytes, Labels, Bytes, Labels]     # training images and labels, test images and labels
+
+# SHA-256 of the published pixels (MNIST and the faces as stored, CIFAR-10 as (N, 32, 32, 3)) and
+# labels, a byte each.
+PUBLISHED = {
+    "mnist": {
+        "training images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        "training labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "test labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    },
+    "cifar10": {
+        "training images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+        "training labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+        "test images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+        "test labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+    },
+    "faces": {"crops": "ce1ab433bd0a896d88a87e40efdf37d9e1ce98bbd3317b498da9f0a7b8e125d5"},
+}
+
+
+def notes(kind: str, parts: Sequence[npt.NDArray[np.generic]]) -> tuple[str, ...]:
+    """Return a line for each part whose content is not the published one.
+
+    Parameters: kind, a key of ``PUBLISHED``; parts, in the order of its entries, labels of any
+    integer type.
+    """
+    found = []
+    for (what, wanted), part in zip(PUBLISHED[kind].items(), parts, strict=True):
+        plain = part.transpose(0, 2, 3, 1) if kind == "cifar10" and part.ndim == 4 else part
+        bytes_of = plain if plain.dtype.kind == "f" else plain.astype(np.uint8)
+        came = hashlib.sha256(np.ascontiguousarray(bytes_of).tobytes()).hexdigest()
+        if came != wanted:
+            found.append(
+                f"{kind}: {what} are not the published ones (SHA-256 {wanted[:12]} needed for "
+                f"that, not {came[:12]})"
+            )
+    return tuple(found)
 
 
 def content_of(path: Path) -> bytes:
@@ -143,3 +187,40 @@ def cifar10(folder: Path) -> Parts:
                 f"not {len(y)} labels for {len(x)} images"
             )
     return train_x, train_y, test_x, test_y
+
+
+# --- Faces ---------------------------------------------------------------
+
+
+def faces(folder: Path) -> tuple[npt.NDArray[np.float64], Labels]:
+    """Read ``lfw_subset.npy``: crops (N, H, W) in 0..1, and 1 for the first half, the faces."""
+    path = find(folder, "lfw_subset.npy")
+    try:
+        crops = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise HwgenError(f"{path}: a whole .npy array needed ({error})") from error
+    if crops.ndim != 3 or len(crops) % 2 or 0 in crops.shape:
+        raise HwgenError(f"{path}: an even number of crops (N, H, W) needed, not {crops.shape}")
+    if crops.dtype.kind != "f" or not np.all((crops >= 0) & (crops <= 1)):
+        raise HwgenError(f"{path}: crops as floats from 0 to 1 needed, not {crops.dtype}")
+    return crops.astype(np.float64), (np.arange(len(crops)) < len(crops) // 2).astype(np.int64)
+
+
+def resized(images: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Return images (N, H, W) at another size: bilinear, pixel centres at half steps."""
+    rows, columns = (
+        _interpolation(before, after)
+        for before, after in zip(images.shape[1:], (height, width), strict=True)
+    )
+    made: npt.NDArray[np.float64] = np.einsum("ah,nhw,bw->nab", rows, images, columns)
+    return made
+
+
+def _interpolation(before: int, after: int) -> npt.NDArray[np.float64]:
+    """Return the weights, (after, before), of the two nearest pixels; edges repeat."""
+    place = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    low = np.minimum(place.astype(int), max(before - 2, 0))
+    weights = np.zeros((after, before))
+    weights[np.arange(after), low] = 1 - (place - low)
+    weights[np.arange(after), np.minimum(low + 1, before - 1)] += place - low
+    return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import struct
 
@@ -244,10 +245,108 @@ def test_published_data_are_the_published_ones():
     ]
     assert np.bincount(data.train_y)[:3].tolist() == [5923, 6742, 5958]
     assert data.calibration_size == 5000
+    assert data.notes == ()
     data = datasets.load(f"cifar10:{root}/cifar10")
+    assert data.notes == ()
     pixels = np.ascontiguousarray(data.test_x.transpose(0, 2, 3, 1)).tobytes()
     assert hashlib.sha256(pixels).hexdigest().startswith("f9b1e2130bab680d")
     assert data.train_y[:6].tolist() == [6, 9, 9, 4, 1, 1]
     data = datasets.load(f"faces:{root}/faces")
-    assert data.train_x.shape == (160, 1, 25, 25)
+    assert data.train_x.shape == (160, 1, 36, 32)
+    assert data.notes == ()
     assert np.bincount(data.test_y).tolist() == [20, 20]
+
+
+def test_what_is_not_published_is_said(tmp_path):
+    mnist_folder(tmp_path)
+    notes = datasets.load(f"mnist:{tmp_path}").notes
+    assert len(notes) == 4
+    assert notes[0].startswith("mnist: training images are not the published ones (SHA-256 741c")
+
+
+def test_faces_are_resized(tmp_path):
+    torch = pytest.importorskip("torch")
+    crops = np.random.default_rng(0).random((10, 25, 25))
+    np.save(tmp_path / "lfw_subset.npy", crops)
+    data = datasets.load(f"faces:{tmp_path}")
+    assert data.shape == (1, 36, 32)
+    assert len(data.notes) == 1
+    wanted = torch.nn.functional.interpolate(
+        torch.from_numpy(crops)[:, None], (36, 32), mode="bilinear", align_corners=False
+    )
+    wanted = {image.tobytes(): k < 5 for k, image in enumerate(
+        torch.round(wanted * 255).to(torch.uint8).numpy())}
+    for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
+        assert [wanted[image.tobytes()] for image in x] == (y == 1).tolist()
+
+
+@pytest.mark.parametrize(("crops", "message"), [
+    (np.zeros((3, 25, 25)), "an even number of crops"),
+    (np.full((4, 25, 25), 2.0), "floats from 0 to 1 needed"),
+    (np.full((4, 25, 25), np.nan), "floats from 0 to 1 needed"),
+    (np.zeros((4, 25, 25), np.uint8), "floats from 0 to 1 needed, not uint8"),
+])  # fmt: skip
+def test_faces_wrong(tmp_path, crops, message):
+    np.save(tmp_path / "lfw_subset.npy", crops)
+    with pytest.raises(HwgenError, match=message):
+        datasets.load(f"faces:{tmp_path}")
+
+
+def test_folds_hold_every_image_out_once():
+    y = (np.arange(200) < 100).astype(np.int64)
+    folds = datasets.folds(y)
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(200))
+    for kept, held in folds:
+        assert sorted([*kept, *held]) == list(range(200))
+        assert np.bincount(y[held]).tolist() == [20, 20]
+    assert not np.array_equal(folds[0][1], datasets.folds(y, seed=1)[0][1])
+    with pytest.raises(HwgenError, match="Folds from 2 to 200 needed"):
+        datasets.folds(y, count=1)
+
+
+def residual(pixels):
+    """The planes G, R-G and B-G of (N, 3, H, W) after a two-dimensional difference, modulo 256."""
+    red, green, blue = pixels.transpose(1, 0, 2, 3)
+    planes = np.stack([green, red - green, blue - green])
+    rows = np.diff(planes, axis=3, prepend=np.zeros_like(planes[..., :1]))
+    return np.diff(rows, axis=2, prepend=np.zeros_like(rows[:, :, :1]))
+
+
+def cifar_residual_folder(folder):
+    pixels = np.random.default_rng(5).integers(0, 256, (6, 4, 3, 32, 32), np.uint8)
+    names = [*(f"train_{n}" for n in range(1, 6)), "test"]
+    for name, batch in zip(names, pixels, strict=True):
+        (folder / f"{name}.residual.xz").write_bytes(lzma.compress(residual(batch).tobytes()))
+    for name, count in (("train", 20), ("test", 4)):
+        labels = idx((np.arange(count) % 10).astype(np.uint8))
+        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return pixels
+
+
+def test_cifar10_residual(tmp_path):
+    pixels = cifar_residual_folder(tmp_path)
+    data = datasets.load(f"cifar10:{tmp_path}")
+    np.testing.assert_array_equal(data.train_x, pixels[:5].reshape(20, 3, 32, 32))
+    np.testing.assert_array_equal(data.test_x, pixels[5])
+    assert data.test_y.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["cut", "short", "missing", "labels"])
+def test_cifar10_residual_broken(tmp_path, damage):
+    cifar_residual_folder(tmp_path)
+    path = tmp_path / "train_3.residual.xz"
+    match damage:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-20])
+        case "short":
+            path.write_bytes(lzma.compress(bytes(3000)))
+        case "missing":
+            path.unlink()
+        case "labels":
+            path = tmp_path
+            labels = idx(np.zeros(19, np.uint8))
+            (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    with pytest.raises(HwgenError) as caught:
+        datasets.load(f"cifar10:{tmp_path}")
+    assert str(path) in str(caught.value) or path.name in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -385,7 +385,7 @@ def test_stopped_in_the_middle(tmp_path: Path, number: int, code: int, word: str
 
 
 def test_training_interrupted(tmp_path: Path) -> None:
-    """The real verb, its real work: the earlier weights stay."""
+    """The real verb, its real work: the earlier weights stay, and a checkpoint beside them."""
     out = tmp_path / "m.safetensors"
     out.write_bytes(b"earlier")
     script = Path(sys.executable).with_name("hwgen")
@@ -402,7 +402,8 @@ def test_training_interrupted(tmp_path: Path) -> None:
     assert err.endswith("hwgen: interrupted\n")
     assert "Traceback" not in err
     assert out.read_bytes() == b"earlier"
-    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["m.checkpoint.safetensors", "m.safetensors"]
 
 
 def test_reader_that_leaves(tmp_path: Path) -> None:

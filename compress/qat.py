@@ -1,0 +1,460 @@
+"""Quantisation-aware fine-tuning of any method: the integer network itself is trained.
+
+The forward pass is that of the lowered network (``integer_forward``), with the method's weights;
+gradients go straight through to latent real weights and biases. A method is a function from latent
+weights to approximated ones. It is asked at the beginning of each pass and every few steps; between
+two answers each weight takes the nearest level of its layer, at the scale of the last answer, and a
+weight that stays at its level keeps the very code that the method gave it. Every decision, such as
+which pass was best, is made on the network that the method and ``lower`` make from the latent
+weights, over the last training images.
+
+Ref: B. Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", CVPR 2018; G. Hinton, O. Vinyals, J. Dean, "Distilling the
+knowledge in a neural network", 2015 (``distil``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hwgen import datasets
+from hwgen.compress import checkpoint, forward
+from hwgen.compress.augment import NONE, Augmentation, augment
+from hwgen.compress.calibrate import Format, Statistics
+from hwgen.compress.finetune import choose_device, threads
+from hwgen.compress.importers import graph as g
+from hwgen.compress.integer_forward import IntegerForward
+from hwgen.compress.loop import Loop
+from hwgen.compress.lower import LowerOptions, linear_nodes, lower
+from hwgen.compress.methods.checks import BoolArray
+from hwgen.compress.methods.dyadic import FloatArray, Result
+from hwgen.compress.scales import integer_weights
+from hwgen.errors import HwgenError
+from hwgen.layers import Conv2d, Dense, Requantise
+from hwgen.network import Network
+from hwgen.progress import Progress, silent
+
+Project = Callable[[Mapping[str, FloatArray]], Mapping[str, Result]]
+
+TEMPERATURE = 2.0  # of distillation
+BATCH = 250  # images measured at a time
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training images, the last part left out.
+    rate : float
+        Highest learning rate of Adam; it follows one cycle.
+    batch : int
+    seed : int
+        Of order and augmentation.
+    device : str
+        "auto", "cpu" or "cuda".
+    augmentation : Augmentation
+    distil : float
+        Part of the loss, 0 to 1, that pulls towards the float network's scores.
+    refit : int
+        Steps between two answers of the method.
+    threads : int
+        Of torch on the CPU.
+    path : Path, optional
+        A checkpoint, written after each pass; the same call goes on from it.
+
+    Raises: HwgenError if a number is out of range.
+    """
+
+    epochs: int = 3
+    rate: float = 1e-3
+    batch: int = 128
+    seed: int = 0
+    device: str = "auto"
+    augmentation: Augmentation = NONE
+    distil: float = 0.0
+    refit: int = 100
+    threads: int = 1
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.refit, self.threads) < 1:
+            raise HwgenError(
+                "Fine-tuning: epochs, batch, refit and threads from 1 needed, not "
+                f"{self.epochs}, {self.batch}, {self.refit}, {self.threads}"
+            )
+        if not (0 < self.rate < 1 and 0 <= self.distil <= 1):
+            raise HwgenError(
+                f"Fine-tuning: a rate between 0 and 1 and distil from 0 to 1 needed, not "
+                f"{self.rate}, {self.distil}"
+            )
+
+
+def finetune(
+    graph: g.Graph,
+    statistics: Statistics,
+    *,
+    input_codes: Format,
+    options: LowerOptions,
+    project: Project,
+    masks: Mapping[str, BoolArray],
+    images: datasets.Dataset,
+    training: Training,
+    progress: Progress | None = None,
+) -> tuple[g.Graph, Statistics]:
+    """Train the integer network that ``project`` and ``lower`` make of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Simplified, its weights and biases where training starts.
+    statistics : Statistics
+        From which ``lower`` takes the formats of the codes, and the first bias correction.
+    input_codes, options : as for ``lower``
+    project : callable
+        Latent weights by node name -> approximated weights of all convolutions and dense layers.
+        The same latent weights must give the same answer.
+    masks : mapping of node name to bool array
+        Weights that may be other than zero; of a node without one, those that are not zero now.
+    images : Dataset
+        The last part of the training images measures; the others are learnt; the test images are
+        not touched.
+    training : Training
+    progress : callable, optional
+
+    Returns
+    -------
+    The graph with the latent weights and biases of the best state (the start included), and the
+    statistics with the same formats and mean images of zero, so that ``lower`` moves no bias:
+    ``lower(graph, project(weights), statistics)`` is the network that was measured best.
+
+    Raises: HwgenError if the masks or the training do not fit; KeyboardInterrupt after Ctrl-C.
+    """
+    tuner = _Tuner(graph, statistics, input_codes, options, project, masks, images, training)
+    with threads(training.threads):
+        return tuner.run(progress or silent)
+
+
+_NOTHING = torch.empty(0)  # until the method's first answer
+
+
+@dataclass
+class _Linear:
+    """A layer that is trained: its tensors, and what the method's last answer fixed."""
+
+    node: g.Conv | g.Dense
+    weight: torch.Tensor
+    bias: torch.Tensor
+    mask: torch.Tensor
+    layer: str = ""  # in the network
+    addend: str = ""  # the layer that adds the bias
+    bias_unit: float = 1.0  # real value of an addend of 1
+    bias_bits: torch.Tensor = _NOTHING  # fractional bits of the addend, by channel
+    step: torch.Tensor = _NOTHING  # real value of a code of 1
+    factor: torch.Tensor = _NOTHING  # real value of an integer weight of 1
+    levels: torch.Tensor = _NOTHING
+    edges: torch.Tensor = _NOTHING
+    chosen: torch.Tensor = _NOTHING  # the method's codes
+    near: torch.Tensor = _NOTHING  # and the nearest ones, at that time
+
+    def by_output(self, values: FloatArray) -> torch.Tensor:
+        """Return values by output channel (or kernel) in a form that meets the weights."""
+        shape = values.shape + (1,) * (self.weight.ndim - values.ndim)
+        return torch.from_numpy(np.ascontiguousarray(values.reshape(shape))).to(self.weight)
+
+    def nearest(self) -> torch.Tensor:
+        """Return the level, in codes, nearest to each latent weight."""
+        place = (self.weight.detach() / self.step).contiguous()
+        return self.levels[torch.bucketize(place, self.edges)]
+
+    def integers(self) -> torch.Tensor:
+        """Return the integer weights, with the gradient of the latent ones."""
+        near = self.nearest()
+        codes = torch.where(near == self.near, self.chosen, near) * self.mask
+        hard = codes * (self.step / self.factor)
+        return hard + (self.weight - self.weight.detach()) / self.factor
+
+    def confine(self) -> None:
+        """Keep masked weights at zero, and the others within half a gap of the largest level.
+
+        Beyond it nothing changes but the latent weight, until the next scale lets it loose.
+        """
+        last_edge = self.edges[-1] if len(self.edges) else self.levels[-1]
+        top = 2 * self.levels[-1] - last_edge
+        with torch.no_grad():
+            self.weight.mul_(self.mask)
+            reach = (top * self.step).expand_as(self.weight)
+            self.weight.copy_(torch.minimum(torch.maximum(self.weight, -reach), reach))
+
+    def addends(self) -> torch.Tensor:
+        """Return what is added to the accumulators or codes, with the gradient of the bias."""
+        bias, unit = self.bias, self.bias_unit
+        lifted = bias.detach().double() / unit
+        hard = torch.round(lifted * 2**self.bias_bits) * 2**-self.bias_bits
+        return hard.to(bias.dtype) + (bias - bias.detach()) / unit
+
+
+class _Tuner:
+    """One run of ``finetune``."""
+
+    def __init__(
+        self,
+        graph: g.Graph,
+        statistics: Statistics,
+        input_codes: Format,
+        options: LowerOptions,
+        project: Project,
+        masks: Mapping[str, BoolArray],
+        images: datasets.Dataset,
+        training: Training,
+    ) -> None:
+        self._graph, self._options, self._input = graph, options, input_codes
+        self._project, self._images, self._training = project, images, training
+        self._device = choose_device(training.device)
+        self._network = first = self._lowered(graph, statistics)
+        self._statistics = Statistics(
+            statistics.values,
+            {name: np.zeros_like(mean) for name, mean in statistics.means.items()},
+        )
+        self._linear = self._layers(first, masks)
+
+    # --- from latent weights to a network
+
+    def _lowered(self, graph: g.Graph, statistics: Statistics) -> Network:
+        results = self._project({node.name: node.weight for node in linear_nodes(graph)})
+        self._results = results
+        return lower(
+            graph,
+            results,
+            statistics,
+            input_codes=self._input,
+            options=self._options,
+            metadata={},
+        )
+
+    def _latent(self, values: Mapping[str, torch.Tensor]) -> g.Graph:
+        """Return the graph with these weights and biases, named as in ``_tensors``."""
+        graph = self._graph
+        for item in self._linear:
+            name = item.node.name
+            graph = graph.with_node(
+                replace(
+                    graph.by_name[name],  # type: ignore[call-arg]
+                    weight=values[f"{name}.weight"].detach().cpu().double().numpy(),
+                    bias=values[f"{name}.bias"].detach().cpu().double().numpy(),
+                )
+            )
+        return graph
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {
+            f"{item.node.name}.{field}": getattr(item, field).detach()
+            for item in self._linear
+            for field in ("weight", "bias")
+        }
+
+    # --- layers
+
+    def _layers(self, network: Network, masks: Mapping[str, BoolArray]) -> list[_Linear]:
+        """Return the layers with their latent weights; biases as the first network has them."""
+        nodes = linear_nodes(self._graph)
+        if unknown := sorted(set(masks) - {node.name for node in nodes}):
+            raise HwgenError(f"Masks of layers with weights needed, not of {unknown[0]}")
+        made = []
+        for node, (layer, after) in zip(nodes, _pairs(network), strict=True):
+            mask = masks.get(node.name, node.weight != 0)
+            if np.shape(mask) != node.weight.shape:
+                raise node.needs(f"a mask of {node.weight.shape}", np.shape(mask))
+            if after is None:
+                unit = self._unit(node, layer, final=True)
+                bias = layer.bias * unit
+            else:
+                bias = np.ldexp(after.offset.astype(np.float64), -after.shift - after.frac)
+            item = _Linear(
+                node,
+                torch.tensor(np.where(mask, node.weight, 0.0), dtype=torch.float32),
+                torch.tensor(bias, dtype=torch.float32),
+                torch.tensor(np.asarray(mask), dtype=torch.float32),
+            )
+            for field in ("weight", "bias", "mask"):
+                setattr(item, field, getattr(item, field).to(self._device))
+            item.weight.requires_grad_(not _is_wiring(node))
+            item.bias.requires_grad_(not _is_wiring(node))
+            made.append(item)
+        return made
+
+    def _unit(self, node: g.Conv | g.Dense, layer: Conv2d | Dense, *, final: bool) -> float:
+        """Real value of an accumulator of 1 of the last layer."""
+        _, factor = integer_weights(self._results[node.name], common=final)
+        return float(np.ldexp(factor[0], -self._frac_before(layer)))
+
+    def _frac_before(self, layer: Conv2d | Dense) -> int:
+        return int(np.max(self._network.tensors[layer.source].frac))
+
+    def _refit(self) -> None:
+        """Ask the method, and take over its codes and scales and the constants behind them."""
+        latent = self._latent(self._tensors())
+        self._network = network = self._lowered(latent, self._statistics)
+        self._forward = IntegerForward(network, self._device, torch.float32)
+        for item, (layer, after) in zip(self._linear, _pairs(network), strict=True):
+            result = self._results[item.node.name]
+            _, factor = integer_weights(result, common=after is None)
+            item.layer = layer.name
+            item.factor = item.by_output(factor)
+            item.step = item.by_output(np.ldexp(result.scale, -result.bits))
+            inside = np.asarray(item.mask.cpu().numpy(), bool)
+            found = np.unique(result.codes[inside]) if inside.any() else np.zeros(1, np.int64)
+            levels = np.unique(np.concatenate([found, -found]))
+            item.levels = torch.tensor(levels).to(item.weight)
+            item.edges = torch.tensor((levels[1:] + levels[:-1]) / 2).to(item.weight)
+            item.chosen = torch.tensor(result.codes).to(item.weight)
+            item.near = item.nearest()
+            if after is None:
+                item.addend, item.bias_unit = layer.name, self._unit(item.node, layer, final=True)
+                bits = np.zeros(len(layer.bias))
+            else:
+                item.addend, item.bias_unit = after.name, float(2.0**-after.frac)
+                bits = after.shift.astype(np.float64)
+            item.bias_bits = torch.tensor(bits, device=self._device)
+
+    # --- training
+
+    def run(self, progress: Progress) -> tuple[g.Graph, Statistics]:
+        """Train and return the best graph and its statistics."""
+        training = self._training
+        tensors = self._tensors()
+        best = {f"best.{name}": value.clone() for name, value in tensors.items()}
+        best["best.accuracy"] = torch.tensor(-1.0, dtype=torch.float64)
+        trained = [
+            value
+            for item in self._linear
+            for value in (item.weight, item.bias)
+            if value.requires_grad
+        ]
+        loop = Loop(
+            "fine-tuning",
+            {**tensors, **best},
+            torch.optim.Adam(trained, lr=training.rate),
+            len(self._images.train_x) - self._images.calibration_size,
+            training.batch,
+            training.epochs,
+            training.rate,
+            training.seed,
+            self._identity(),
+            training.path,
+            at_epochs_only=True,
+            progress=progress,
+            rise=0.1,
+        )
+
+        def judge(epoch: int) -> float:
+            graph = self._latent(tensors)
+            found = self.accuracy(self._lowered(graph, self._statistics))
+            if found >= float(best["best.accuracy"]):  # of equal ones the last
+                best["best.accuracy"].fill_(found)
+                for name, value in tensors.items():
+                    best[f"best.{name}"].copy_(value)
+            return 100 * found
+
+        if not loop.resume():
+            judge(0)
+        self._learn(loop, judge)
+        loop.finish()
+        chosen = {name: best[f"best.{name}"] for name in tensors}
+        return self._latent(chosen), self._statistics
+
+    def _learn(self, loop: Loop, judge: Callable[[int], float]) -> None:
+        images, training = self._images, self._training
+        x = torch.tensor(images.train_x[: loop.count])
+        y = torch.tensor(images.train_y[: loop.count])
+        for chosen in loop.steps(judge):
+            if loop.done % loop.steps_an_epoch % training.refit == 0:
+                self._refit()
+            codes = x[chosen].to(self._device, torch.float32)
+            if training.augmentation != NONE:
+                moved = augment(codes, training.augmentation, loop.random)
+                codes = torch.clamp(torch.round(moved), self._input.lo, self._input.hi)
+            loss = self._loss(codes, y[chosen].to(self._device))
+            loop.optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            loop.optimiser.step()
+            for item in self._linear:
+                item.confine()
+            loop.loss = float(loss.detach())
+
+    def _loss(self, codes: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        scores = self.scores(codes)
+        part = self._training.distil
+        loss = F.cross_entropy(scores, y)
+        if not part:
+            return loss
+        name = self._graph.output.name
+        real = forward.run(self._graph, codes * 2.0**-self._input.frac, keep=[name])[name]
+        soft = F.kl_div(
+            F.log_softmax(scores / TEMPERATURE, 1),
+            F.softmax(real.flatten(1).clone() / TEMPERATURE, 1),
+            reduction="batchmean",
+        )
+        return (1 - part) * loss + part * TEMPERATURE**2 * soft
+
+    def scores(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the scores of the integer forward pass that is trained, (N, classes)."""
+        return self._forward.scores(
+            codes,
+            weights={item.layer: item.integers() for item in self._linear},
+            addends={item.addend: item.addends() for item in self._linear},
+        )
+
+    def accuracy(self, network: Network) -> float:
+        """Return the share of the last training images that an exact network gets right."""
+        exact = IntegerForward(network, self._device, torch.float64)
+        x, y = self._images.calibration()
+        right = 0
+        with torch.inference_mode():
+            for first in range(0, len(x), BATCH):
+                codes = torch.tensor(x[first : first + BATCH])
+                # The unit is one for all classes; codes are compared, the lowest index wins a tie.
+                best = exact.scores(codes).cpu().numpy().argmax(1)
+                right += int((best == y[first : first + BATCH]).sum())
+        return right / len(x)
+
+    def _identity(self) -> dict[str, Any]:
+        described = asdict(replace(self._training, path=None))
+        nodes = linear_nodes(self._graph)
+        codes = [self._results[node.name].codes for node in nodes]
+        return {
+            "training": described,
+            "data": checkpoint.digest(self._images.train_x, self._images.train_y),
+            "start": checkpoint.digest(*(n.weight for n in nodes), *(n.bias for n in nodes)),
+            "method": checkpoint.digest(*codes),
+            "options": asdict(self._options),
+        }
+
+
+def _pairs(network: Network) -> list[tuple[Conv2d | Dense, Requantise | None]]:
+    """Return the layers with weights and the Requantise behind each, None behind the last."""
+    behind = {layer.source: layer for layer in network.layers if isinstance(layer, Requantise)}
+    return [
+        (layer, behind.get(layer.name))
+        for layer in network.layers
+        if isinstance(layer, (Conv2d, Dense))
+    ]
+
+
+def _is_wiring(node: g.Conv | g.Dense) -> bool:
+    """Return whether a layer only moves its inputs: one power of two a row, no bias."""
+    if node.weight.size != node.weight.shape[0] * node.weight.shape[1]:
+        return False
+    used = node.weight[node.weight != 0]
+    alone = np.count_nonzero(node.weight.reshape(len(node.weight), -1), axis=1).max() <= 1
+    powers = bool(np.all(np.frexp(np.abs(used))[0] == 0.5))
+    return bool(alone and powers and not node.bias.any())

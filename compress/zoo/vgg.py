@@ -1,0 +1,56 @@
+"""A small VGG for 32x32 colour images.
+
+Ref: K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image
+recognition", 2015: 3x3 convolutions in pairs, the width doubled at each halving; here three stages
+of 16, 32 and 64 maps with batch norm, 82,554 parameters. VGG16 itself is there as shapes alone
+(``hwgen.compress.shapes``).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from hwgen.compress.augment import Augmentation
+from hwgen.compress.zoo.recipe import Recipe
+
+CIFAR = Augmentation(crop=4, flip=True)
+
+
+def vgg_small(
+    channels: int = 3,
+    side: int = 32,
+    widths: tuple[int, ...] = (16, 32, 64),
+    classes: int = 10,
+) -> nn.Module:
+    """Return the network: two convolutions a width, a 2x2 maximum behind each pair."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    before = channels
+    for stage, width in enumerate(widths, start=1):
+        for number in (1, 2):
+            name = f"{stage}_{number}"
+            layers[f"conv{name}"] = nn.Conv2d(before, width, 3, padding=1, bias=False)
+            layers[f"norm{name}"] = nn.BatchNorm2d(width)
+            layers[f"relu{name}"] = nn.ReLU()
+            before = width
+        layers[f"pool{stage}"] = nn.MaxPool2d(2)
+        side //= 2
+    layers["flatten"] = nn.Flatten()
+    layers["fc"] = nn.Linear(before * side * side, classes)
+    return nn.Sequential(layers)
+
+
+RECIPES = {
+    "vgg-small": Recipe(
+        vgg_small,
+        (3, 32, 32),
+        1 / 256,
+        epochs=40,
+        batch=128,
+        rate=0.01,
+        decay=5e-3,
+        augmentation=CIFAR,
+        threads=2,
+    )
+}
