@@ -34,7 +34,6 @@ COMBINATIONS = [
     ("lower-kernel:taps=0.8", "periodic:PSD4_P8"),
     ("linear-features:0.75", "lower-kernel:loss=0.1", "periodic:PSD4_P8",
      "ternary:prune=0.2,layers=fc", "dyadic:P9"),
-    ("dyadic:P7,solver=ilp",),
 ]
 BUDGETS = [
     ("dyadic:budget=0.8",),
