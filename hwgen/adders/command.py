@@ -20,7 +20,6 @@ from hwgen.ranges import width_of
 
 MAX_ENTRIES = 1 << 22
 MAX_IN_BITS = 32
-ENDLESS = 1 << 31             # steps where only the time counts
 
 
 def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_bits: int = 8,
@@ -44,7 +43,7 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     max_depth : int or None
         Adders on the longest path, at most.
     seconds, steps
-        Further attempts are made until ``seconds`` have passed; if ``steps`` is given, exactly so
+        The search goes on until ``seconds`` have passed; if ``steps`` is given, for exactly so
         many, so that the result does not depend on the machine.
     seed : int
     verilog : Path or None
@@ -65,8 +64,7 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     except ValueError:
         raise HwgenError(f"Objective must be adders or bits, not {objective}") from None
     options = Options(objective=goal, max_depth=max_depth, seed=seed,
-                      steps=ENDLESS if steps is None else steps,
-                      seconds=seconds if steps is None else None)
+                      steps=steps, seconds=seconds if steps is None else None)
     matrix = load_matrix(matrix_path)
     if conv is not None:
         check_conv(conv, matrix.shape[0])

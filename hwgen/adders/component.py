@@ -177,8 +177,14 @@ def _shape(lo: int, hi: int) -> Shape:
 
 
 def _placed(value: Value, shift: int, width: int) -> Value:
-    """The value shifted left, in ``width`` bits: extended, or spare bits cut off."""
-    shifted = Cat(Const(0, shift), value)
+    """The value shifted left, in ``width`` bits: extended, or spare bits cut off.
+
+    A negative shift cuts low bits off; at least the sign is left.
+    """
+    if shift < 0:
+        low = value[min(-shift, len(value) - 1):]
+        value = low.as_signed() if value.shape().signed else low
+    shifted = Cat(Const(0, max(shift, 0)), value)
     missing = width - len(shifted)
     if missing <= 0:
         return shifted[:width]
