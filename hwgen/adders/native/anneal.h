@@ -75,10 +75,6 @@ class Anneal {
             }
             s.signals[n].value = value;
             closure.describe(n, parts);
-            if (static_cast<Kind>(kind) == Kind::OUTPUT) {
-                s.signals[n].reach_row = s.problem.rows - 1;
-                s.signals[n].reach_column = s.problem.columns - 1;
-            }
             if (size > 1) s.own(n);
             for (const auto& part : parts) s.add_term(n, part.signal, part.place, part.sign);
             s.commit();

@@ -12,7 +12,8 @@ class Closure {
     double noise = 0;      // how often a pattern that is not the best one is taken
 
     void run() {
-        for (;;) {
+        // Each pattern taken saves an adder, so this ends; the limit is for a mistake in that.
+        for (std::size_t limit = 10000 + 50 * s.terms.size(); limit; limit--) {
             std::vector<i32>& lonely = s.lonely();
             while (!lonely.empty()) {
                 const i32 n = lonely.back();
@@ -50,7 +51,7 @@ class Closure {
         s.free_row(n);
     }
 
-    // A new node of two terms, or NONE if a signal has that value.
+    // A new node of two terms, not yet the owner of its value.
     i32 new_node(i32 a, i32 place_a, i32 sign_a, i32 b, i32 place_b, i32 sign_b) {
         const i32 n = s.new_row(Kind::NODE);
         Signal& node = s.signals[n];
@@ -58,7 +59,6 @@ class Closure {
         const u64 vb = mul(s.units.at(place_b), s.signals[b].value);
         node.value = add(sign_a < 0 ? negative(va) : va, sign_b < 0 ? negative(vb) : vb);
         describe(n, {{a, place_a, sign_a}, {b, place_b, sign_b}});
-        s.own(n);
         return n;
     }
 
@@ -227,6 +227,13 @@ class Closure {
         if (usable.size() < 2) return;
         const i32 low = corner(a.place, b.place);
         const i32 n = new_node(a.signal, a.place - low, 1, b.signal, b.place - low, a.sign * b.sign);
+        i32 fitting = 0, place, turn;
+        for (const Pair& pair : usable) {
+            const Term &c = s.terms[pair.first], &d = s.terms[pair.second];
+            fitting += located(add(c.value, d.value), n, place, turn) && s.fits(c.row, n, place);
+        }
+        if (fitting < 2) return s.free_row(n);
+        s.own(n);
         for (const Pair& pair : usable)
             if (intact(pair)) replace(pair, n);
         s.add_term(n, a.signal, a.place - low, 1);

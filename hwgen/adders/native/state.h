@@ -238,8 +238,10 @@ class State {
     bool fits(i32 row, i32 signal, i32 place) const {
         const Place p = unpacked(place);
         const Signal &r = signals[row], &s = signals[signal];
+        const bool output = r.kind == Kind::OUTPUT;
         return p.row >= 0 && p.column >= 0 && p.shift > -60 && p.shift < 60
-            && p.row + s.reach_row <= r.reach_row && p.column + s.reach_column <= r.reach_column;
+            && p.row + s.reach_row <= (output ? problem.rows - 1 : r.reach_row)
+            && p.column + s.reach_column <= (output ? problem.columns - 1 : r.reach_column);
     }
 
     u64 key(u64 value) const {
