@@ -1,10 +1,11 @@
 """Adders of the search and of its peers, matrix by matrix.
 
-``python -m benchmarks.adders [--peers PYTHON] [--modes matrix,column,row] [--only REGEX] [--steps N
-| --seconds S] [--published N] [--json FILE]``. PYTHON is the Python of an environment that has
-da4ml and alkaid; without it the last column is missing. With ``--published N`` also N of the random
-matrices with entries 129..255 of each size 8, 12 and 16. Trained kernels come from
-HWGEN_DATA/weights. The JSON is written after each matrix, so an interrupted run keeps what it has.
+``python -m benchmarks.adders [--peers PYTHON | --peer-lines FILE] [--modes matrix,column,row]
+[--only REGEX] [--steps N | --seconds S] [--published N] [--json FILE]``. PYTHON is the Python of an
+environment that has da4ml and alkaid, FILE what ``peers.py`` printed in it earlier; without either
+there are no ratios. With ``--published N`` also N of the random matrices with entries 129..255 of
+each size 8, 12 and 16. Trained kernels come from HWGEN_DATA/weights. The JSON is written after each
+matrix, so an interrupted run keeps what it has.
 """
 
 from __future__ import annotations
@@ -43,16 +44,22 @@ def chosen(options: argparse.Namespace) -> list[Matrix]:
     return [matrix for matrix in found if re.search(options.only, matrix.name)]
 
 
-def peers(python: str | None, suite: Sequence[Matrix]) -> dict[str, dict[str, Any]]:
+def peers(options: argparse.Namespace, suite: Sequence[Matrix]) -> dict[str, dict[str, Any]]:
     """Return name -> figures of the better peer."""
-    if python is None:
+    if options.peer_lines is not None:
+        return _by_name(options.peer_lines.read_text(encoding="utf-8"))
+    if options.peers is None:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.npz"
         np.savez(path, allow_pickle=False, **{m.name: m.values for m in suite})
-        done = subprocess.run([python, str(HERE / "peers.py"), str(path)], check=True,
+        done = subprocess.run([options.peers, str(HERE / "peers.py"), str(path)], check=True,
                               capture_output=True, encoding="utf-8")
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return _by_name(done.stdout)
+
+
+def _by_name(text: str) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return {line["name"]: line for line in lines}
 
 
@@ -101,6 +108,7 @@ def main() -> None:
     """Print the table; with ``--json`` write the figures too."""
     parser = argparse.ArgumentParser(description="Adder graphs against da4ml and alkaid.")
     parser.add_argument("--peers", metavar="PYTHON")
+    parser.add_argument("--peer-lines", type=Path, metavar="FILE")
     parser.add_argument("--modes", default="matrix,column,row")
     parser.add_argument("--only", default="", metavar="REGEX")
     parser.add_argument("--steps", type=int, help="of each search")
@@ -113,7 +121,7 @@ def main() -> None:
     if unknown := [mode for mode in modes if mode not in MODES]:
         parser.error(f"modes must be of {', '.join(MODES)}, not {unknown[0]}")
     suite = chosen(options)
-    others = peers(options.peers, suite)
+    others = peers(options, suite)
     print(f"{'matrix':32}{'peers':>8}" + "".join(f"{mode:>10}{'ratio':>8}{'cpu s':>8}"
                                                  for mode in modes), flush=True)
     rows: list[dict[str, Any]] = []

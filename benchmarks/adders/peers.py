@@ -1,8 +1,8 @@
 """Adders of da4ml and alkaid; run by the Python of an environment of its own that has them.
 
-Reads a ``.npz`` of matrices, prints one JSON line for each: {name, adders, bits, by, seconds}: the
-fewest adders of both over their settings. Counted as for hwgen: additions and subtractions, and one
-for each value that an output needs negated.
+Reads a ``.npz`` of matrices, prints one JSON line for each: {name, adders, by, seconds}: the fewest
+adders of both over their settings, or with ``--default`` with their default alone. Counted as for
+hwgen: additions and subtractions, and one for each value that an output needs negated.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ def solvers() -> dict[str, Any]:
 def main() -> None:
     """Solve every matrix of the file named."""
     tools = solvers()
+    settings = SETTINGS[:1] if "--default" in sys.argv else SETTINGS
     with np.load(sys.argv[1], allow_pickle=False) as arrays:
         for name in arrays.files:
             matrix = arrays[name].astype(np.float32)
             best: dict[str, Any] = {}
             started = time.process_time()
             for tool, solve in tools.items():
-                for options in SETTINGS:
+                for options in settings:
                     try:
                         count = adders(solve(matrix, options))
                     except (ValueError, RuntimeError, TypeError):

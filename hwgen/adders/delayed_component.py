@@ -182,7 +182,7 @@ class _Words:
             value = cut.as_signed() if shape.signed else cut
             if timing.registered:
                 value = self._register(f"q_{name}", value)
-        rows = []
+        rows: list[list[Value]] = []
         for row in range(timing.lines.get(number, 0) + 1):
             if row:
                 value = self._line(rows[-1][0], shape)

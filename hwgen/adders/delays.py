@@ -109,11 +109,11 @@ class DelayedGraph:
     def check(self, taps: Int64Array) -> None:
         """Raise GraphError, naming the first place, unless the graph is these taps."""
         found = self.expand(taps.shape[2], taps.shape[3])
-        wrong = np.argwhere(found != taps) if found.shape == taps.shape else [[]]
-        if len(wrong):
-            place = tuple(int(n) for n in wrong[0])
-            raise GraphError(f"Tap {place} must be {taps[place]}, not {found[place]}" if place else
-                             f"Taps must be {taps.shape}, not {found.shape}")
+        if found.shape != taps.shape:
+            raise GraphError(f"Taps must be {taps.shape}, not {found.shape}")
+        for wrong in np.argwhere(found != taps)[:1].tolist():
+            place = tuple(wrong)
+            raise GraphError(f"Tap {place} must be {taps[place]}, not {found[place]}")
 
     @cached_property
     def ranges(self) -> tuple[tuple[int, int], ...]:
@@ -240,7 +240,7 @@ def _candidates(taps: Int64Array, ports: tuple[Input, ...],
                     options.objective is Objective.BITS, None, options.seed)
         steps = options.steps
         if steps is None:
-            steps = default_steps([list(parts) for parts in digits.rows.values()])
+            steps = default_steps(sum(map(len, digits.rows.values())))
         names = [*used, *(taps.shape[0] + j for j in live)]
         found = [_completed(rows, names, digits)
                  for rows in explore(task, [], Budget(steps, options.seconds))[:4]]

@@ -70,17 +70,17 @@ class Rows:
             if n <= signal < n + m:
                 if signal not in uses:
                     continue
-                parts = [Part(signal - n, 0, 1)]      # an output that others read
+                terms = [Part(signal - n, 0, 1)]      # an output that others read
             else:
-                parts = []
+                terms = []
             if signal >= n:
                 here = n + m + extra
                 extra += 1
             else:
                 here = m + signal
-            parts += [part._replace(signal=number[part.signal]) for part in uses.get(signal, ())]
+            terms += [part._replace(signal=number[part.signal]) for part in uses.get(signal, ())]
             number[signal] = here
-            rows[here] = parts
+            rows[here] = terms
         return Rows(m, n, _plain(rows, m, n))
 
 

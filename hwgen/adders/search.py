@@ -179,9 +179,8 @@ def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> Adde
     return best
 
 
-def default_steps(rows: list[list[Term]]) -> int:
-    """Return how many steps are made where nobody says: fewer for larger matrices."""
-    digits = sum(map(len, rows))
+def default_steps(digits: int) -> int:
+    """Return how many steps are made where nobody says: fewer for matrices of more digits."""
     return max(100, min(5_000, 2_000_000 // max(digits, 1)))
 
 
@@ -207,7 +206,7 @@ def _explored(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]]
     bits = options.objective is Objective.BITS
     task = Task(taps, [ports[n].lo for n in used], [ports[n].hi for n in used], bits,
                 options.max_depth, options.seed)
-    steps = default_steps(rows) if options.steps is None else options.steps
+    steps = default_steps(sum(map(len, rows))) if options.steps is None else options.steps
     found = explore(task, [], Budget(steps, options.seconds))
     names = [*used, *range(len(ports), len(ports) + len(live))]
     trees = (False, True) if options.max_depth is None else (False,)
