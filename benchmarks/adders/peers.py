@@ -18,13 +18,27 @@ SETTINGS = [{}, {"method0": "mc"}, {"method0": "wmc-dc"}, {"hard_dc": 2}]
 
 
 def adders(stages: Any) -> int:
-    """Count the adders of a cascade."""
-    total = 0
-    for stage in stages:
-        total += sum(op.opcode in (0, 1) for op in stage.ops)
-    last = stages[-1]
-    turned = {index for index, negative in zip(last.out_idxs, last.out_negs, strict=True)
-              if negative and index >= 0}
+    """Count the adders of a cascade, and the outputs that have to be negated.
+
+    A sign between two stages is taken to cost nothing where an adder follows; where the second
+    stage hands a word of the first one through, it is the output's.
+    """
+    ops = [list(stage.ops) for stage in stages]       # reading an attribute copies it
+    total = sum(op.opcode in (0, 1) for stage in ops for op in stage)
+    sources, signs = list(stages[0].out_idxs), list(stages[0].out_negs)
+    turned = set()
+    for index, negative in zip(list(stages[-1].out_idxs), list(stages[-1].out_negs), strict=True):
+        if index < 0:
+            continue
+        word, sign = (1, index), bool(negative)
+        op = ops[-1][index]
+        if op.opcode == -1 and len(stages) > 1:
+            source = op.id0 if hasattr(op, "id0") else op.data[0]       # da4ml, alkaid
+            if sources[source] < 0:
+                continue
+            word, sign = (0, sources[source]), sign != bool(signs[source])
+        if sign:
+            turned.add(word)
     return total + len(turned)
 
 

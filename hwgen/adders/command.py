@@ -24,7 +24,7 @@ MAX_IN_BITS = 32
 
 
 def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_bits: int = 8,
-        unsigned: bool = False, objective: str = "adders", max_depth: int | None = None,
+        unsigned: bool = False, objective: str = "bits", max_depth: int | None = None,
         seconds: float = 5.0, steps: int | None = None, seed: int = 0,
         verilog: Path | None = None, pipelined: bool = False) -> dict[str, Any]:
     """Build the adder graph of a matrix file and describe it.

@@ -23,10 +23,12 @@ from hwgen.layers import Int64Array
 
 CHUNK = 128                   # steps between two looks at the clock
 HOT, COLD = 0.6, 0.12         # temperatures, in adders
+WARM = 0.36                   # where a later round begins
 BIT_SCALE = 8.0               # of the temperature, where bits are counted
 TREE_LIMIT = 1 << 26          # differences looked at for a spanning tree
 OPENING = 0.4                 # share of the budget for the first run of every start
 ROUNDS = 4
+FEW_STEPS = 1000              # below, every start costs more than it finds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,13 @@ def explore(task: Task, starts: Sequence[Rows], budget: Budget) -> list[Rows]:
     Parameters: task; starts, further rows to begin with; budget.
     """
     turned = task.max_depth is None
+    short = budget.seconds is None and budget.steps < FEW_STEPS
     begin = [(False, rows) for rows in (digit_rows(task.taps), *starts)]
     begin += [(True, digit_rows(task.taps.transpose(1, 0, 2, 3)))] * turned
     # Where the depth counts only digits are sure to be flat enough.
-    if turned and (tree := tree_rows(task.taps)) is not None:
+    if turned and not short and (tree := tree_rows(task.taps)) is not None:
         begin.append((False, tree))
-    if turned and (tree := tree_rows(task.taps.transpose(1, 0, 2, 3))) is not None:
+    if turned and not short and (tree := tree_rows(task.taps.transpose(1, 0, 2, 3))) is not None:
         begin.append((True, tree))
     found: list[tuple[float, int, Rows]] = []
     for n, (turn, rows) in enumerate(begin):
@@ -95,11 +98,11 @@ def explore(task: Task, starts: Sequence[Rows], budget: Budget) -> list[Rows]:
         found.append((best.adders, n, best))
     found.sort(key=lambda entry: entry[:2])
     _, _, best = found[0]
-    for n in range(ROUNDS):
+    for n in range(1 if short else ROUNDS):
         turn = turned and (n % 2 == 0) != task.bits
-        share = (1 - OPENING) / ROUNDS
+        share = (1 - OPENING) / (1 if short else ROUNDS)
         start = best.transposed() if turn else best
-        result = _run(task, start, turn, budget, share, HOT * 0.6, len(begin) + n)
+        result = _run(task, start, turn, budget, share, WARM, len(begin) + n)
         if result.adders <= best.adders or (task.bits and not turn):
             best = result
         found.append((best.adders, len(begin) + n, best))

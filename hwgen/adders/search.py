@@ -29,7 +29,7 @@ from hwgen.ranges import width_of
 
 LIMIT = 1 << 31               # |entry| stays below
 BOUND_LIMIT = 1 << 48         # so does a bound of an input
-MOST_PAIRS = 1 << 25          # of terms of a row, for the compiled search
+MOST_PAIRS = 1 << 23          # of terms of a row, for the compiled search
 STEPS_PER_ATTEMPT = 1000      # a greedy attempt without the compiled search
 MOST_ATTEMPTS = 1000
 
