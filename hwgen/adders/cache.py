@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hwgen.adders import compiled
 from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.greedy import Objective
 from hwgen.adders.search import Bound, Options, check_matrix, input_ports, search
@@ -26,13 +27,13 @@ from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.layers import Int64Array
 
-FORMAT = 1                    # of the file and of the search: raised when either changes
+FORMAT = 2                    # of the file and of the search: raised when either changes
 LARGEST = 1 << 28             # bytes of an entry that is still read
 
 
 def build_cached(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool = True,
                  objective: Objective = Objective.ADDERS, max_depth: int | None = None,
-                 seed: int = 0, steps: int = 0, seconds: float | None = None,
+                 seed: int = 0, steps: int | None = None, seconds: float | None = None,
                  folder: Path | None = None) -> AdderGraph:
     """Return what ``hwgen.adders.search.build`` returns, from disk if it was built before.
 
@@ -70,6 +71,7 @@ def cache_folder() -> Path:
 
 def _key(matrix: Int64Array, ports: Sequence[Input], options: Options) -> str:
     plain = asdict(options) | {"objective": options.objective.value, "format": FORMAT,
+                               "compiled": compiled.missing() is None,
                                "shape": matrix.shape, "ports": [(p.lo, p.hi) for p in ports]}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(matrix, dtype="<i8").tobytes())

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from hwgen.adders.delays import MODES, DelayedGraph, build_delayed, taps_of
 from hwgen.adders.graph import AdderGraph, expand
 from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
@@ -20,11 +21,10 @@ from hwgen.ranges import width_of
 
 MAX_ENTRIES = 1 << 22
 MAX_IN_BITS = 32
-ENDLESS = 1 << 31             # steps where only the time counts
 
 
 def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_bits: int = 8,
-        unsigned: bool = False, objective: str = "adders", max_depth: int | None = None,
+        unsigned: bool = False, objective: str = "bits", max_depth: int | None = None,
         seconds: float = 5.0, steps: int | None = None, seed: int = 0,
         verilog: Path | None = None, pipelined: bool = False) -> dict[str, Any]:
     """Build the adder graph of a matrix file and describe it.
@@ -36,7 +36,8 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     conv : str or None
         "KH,KW": the rows are (kh, kw, cin) in that order. Without delays it is only checked.
     delays : str
-        "none"; sharing over time is not built yet.
+        "none"; with ``conv`` also "column" (inputs are the kh * cin row signals) or "row" (inputs
+        are the cin pixel streams): see delays.py.
     in_bits : int
         Bits of every input, 1 to 32, two's complement unless ``unsigned``.
     objective : str
@@ -44,11 +45,12 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     max_depth : int or None
         Adders on the longest path, at most.
     seconds, steps
-        Further attempts are made until ``seconds`` have passed; if ``steps`` is given, exactly so
+        The search goes on until ``seconds`` have passed; if ``steps`` is given, for exactly so
         many, so that the result does not depend on the machine.
     seed : int
     verilog : Path or None
-        Where to write module ``adder_graph``: ports x and y, with ``pipelined`` also clk and en.
+        Where to write module ``adder_graph``: ports x and y, with ``pipelined`` or delays also clk
+        and en; with line memory a row's length is its parameter ROW.
     pipelined : bool
         A register behind each adder.
 
@@ -56,8 +58,13 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     outputs, input_bits, output_bits, latency (cycles), verified, seconds.
     Raises: HwgenError if the file or an option is not as above.
     """
-    if delays != "none":
-        raise HwgenError(f"Delays must be none (sharing over time is not built yet), not {delays}")
+    if delays not in ("none", *MODES):
+        raise HwgenError(f"Delays must be none, {' or '.join(MODES)}, not {delays}")
+    if delays != "none" and conv is None:
+        raise HwgenError(f"Delays of a {delays} need a kernel (--conv KH,KW), which is not given")
+    if delays != "none" and max_depth is not None:
+        raise HwgenError("A depth limit needs delays none: with delays there is no limit yet, "
+                         f"not {max_depth}")
     if not 1 <= in_bits <= MAX_IN_BITS:
         raise HwgenError(f"Input bits must be from 1 to {MAX_IN_BITS}, not {in_bits}")
     try:
@@ -65,13 +72,18 @@ def run(matrix_path: Path, *, conv: str | None = None, delays: str = "none", in_
     except ValueError:
         raise HwgenError(f"Objective must be adders or bits, not {objective}") from None
     options = Options(objective=goal, max_depth=max_depth, seed=seed,
-                      steps=ENDLESS if steps is None else steps,
-                      seconds=seconds if steps is None else None)
+                      steps=steps, seconds=seconds if steps is None else None)
     matrix = load_matrix(matrix_path)
-    if conv is not None:
-        check_conv(conv, matrix.shape[0])
+    kernel = (1, 1) if conv is None else check_conv(conv, matrix.shape[0])
     started = time.monotonic()
     lo, hi = (0, (1 << in_bits) - 1) if unsigned else (-1 << in_bits - 1, (1 << in_bits - 1) - 1)
+    if delays != "none":
+        delayed = build_delayed(matrix, kernel=kernel, delays=delays, input_lo=lo, input_hi=hi,
+                                objective=goal, seed=seed, steps=options.steps,
+                                seconds=options.seconds)
+        spent = time.monotonic() - started
+        result = _delayed(delayed, taps_of(matrix, kernel, delays), pipelined, verilog)
+        return result | {"seconds": round(spent, 3)}
     graph = search(matrix, input_ports(matrix.shape[0], lo, hi), options)
     spent = time.monotonic() - started
     plan = schedule(graph) if pipelined else None
@@ -109,8 +121,8 @@ def load_matrix(path: Path) -> Int64Array:
     return values.astype(np.int64)
 
 
-def check_conv(conv: str, rows: int) -> None:
-    """Check that ``conv`` is "KH,KW" and that the matrix has kh * kw * cin rows.
+def check_conv(conv: str, rows: int) -> tuple[int, int]:
+    """Return (kh, kw) of "KH,KW" if the matrix has kh * kw * cin rows.
 
     Raises: HwgenError otherwise.
     """
@@ -121,6 +133,34 @@ def check_conv(conv: str, rows: int) -> None:
     taps = int(parts[0]) * int(parts[1])
     if rows % taps:
         raise HwgenError(f"Rows must be a multiple of {taps} for a kernel of {conv}, not {rows}")
+    return int(parts[0]), int(parts[1])
+
+
+def _delayed(graph: DelayedGraph, taps: Int64Array, pipelined: bool,
+             verilog: Path | None) -> dict[str, Any]:
+    """Return the figures of a graph with delays, and write its Verilog if that is wanted."""
+    from hwgen.adders.delayed_component import DelayedComponent, Timing, delayed_verilog
+
+    timing = Timing(graph, pipelined=pipelined)
+    if verilog is not None:
+        with replace_on_success(verilog) as temporary:
+            component = DelayedComponent(graph, pipelined=pipelined)
+            header = (f"{taps.shape[0]} inputs, {taps.shape[1]} outputs, {graph.adders} adders, "
+                      f"latency {timing.latency} steps")
+            temporary.write_text(delayed_verilog(component, header=header))
+    return {
+        "adders": graph.adders,
+        "depth": graph.depth,
+        "adder_bits": graph.adder_bits,
+        "ff_bits": timing.ff_bits,
+        "line_bits": timing.line_bits,
+        "inputs": taps.shape[0],
+        "outputs": taps.shape[1],
+        "input_bits": sum(width_of(port.lo, port.hi)[0] for port in graph.plain.inputs),
+        "output_bits": sum(width_of(lo, hi)[0] for lo, hi in graph.output_ranges),
+        "latency": timing.latency,
+        "verified": bool(np.array_equal(graph.expand(*taps.shape[2:]), taps)),
+    }
 
 
 def describe(graph: AdderGraph, plan: Schedule | None, matrix: Int64Array) -> dict[str, Any]:

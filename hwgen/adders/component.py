@@ -94,7 +94,7 @@ class AdderGraphComponent(wiring.Component):
         graph, words = self.graph, _Words(m, self)
         for k, node in enumerate(graph.nodes):
             stage = words.stage(k)
-            total = _sum(node, words.at(node.a, stage), words.at(node.b, stage))
+            total = sum_of(node, words.at(node.a, stage), words.at(node.b, stage))
             words.add(f"add_{k}", stage, total, graph.ranges[len(graph.inputs) + k])
         negation = {}
         for n, signal in enumerate(graph.negations):
@@ -107,7 +107,7 @@ class AdderGraphComponent(wiring.Component):
                 parts.append(Const(0, width))
             else:
                 word = negation[output.signal] if output.negative else output.signal
-                parts.append(_placed(words.at(word, words.last), output.shift, width))
+                parts.append(placed(words.at(word, words.last), output.shift, width))
         m.d.comb += self.y.eq(Cat(parts))
         return m
 
@@ -132,7 +132,7 @@ class _Words:
 
     def add(self, name: str, stage: int, value: Value, bounds: tuple[int, int]) -> int:
         """Add a word of the given range; return its number."""
-        shape = _shape(*bounds)
+        shape = shape_of(*bounds)
         # The whole result gets the name; the top bits that its range does not need are cut off
         # where it is read, so that no nameless wires appear for them.
         word = Signal(value.shape() if len(value) > shape.width else shape, name=name)
@@ -171,14 +171,21 @@ def _end(places: Layout) -> int:
     return places[-1][0] + places[-1][1]
 
 
-def _shape(lo: int, hi: int) -> Shape:
+def shape_of(lo: int, hi: int) -> Shape:
+    """Return the shape of a word with these ends."""
     width, is_signed = width_of(lo, hi)
     return signed(width) if is_signed else unsigned(width)
 
 
-def _placed(value: Value, shift: int, width: int) -> Value:
-    """The value shifted left, in ``width`` bits: extended, or spare bits cut off."""
-    shifted = Cat(Const(0, shift), value)
+def placed(value: Value, shift: int, width: int) -> Value:
+    """Return the value shifted left, in ``width`` bits: extended, or spare bits cut off.
+
+    A negative shift cuts low bits off; at least the sign is left.
+    """
+    if shift < 0:
+        low = value[min(-shift, len(value) - 1):]
+        value = low.as_signed() if value.shape().signed else low
+    shifted = Cat(Const(0, max(shift, 0)), value)
     missing = width - len(shifted)
     if missing <= 0:
         return shifted[:width]
@@ -186,7 +193,8 @@ def _placed(value: Value, shift: int, width: int) -> Value:
     return Cat(shifted, top)
 
 
-def _sum(node, a: Value, b: Value) -> Value:
+def sum_of(node, a: Value, b: Value) -> Value:
+    """Return what a node makes of its operands."""
     a, b = a << node.a_shift, b << node.b_shift
     if node.a_negative:
         return b - a

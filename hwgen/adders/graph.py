@@ -4,7 +4,7 @@ Signals are numbered: the inputs first, then the nodes. A node reads earlier sig
 
     signal 0 .. n-1       the inputs, each with its range of values
     signal n + k          node k = (+-) (a << a_shift) (+-) (b << b_shift)
-    output j              (+-) (signal << shift), or 0
+    output j              (+-) (signal << shift), or 0; shift may be negative where that is exact
 
 So the graph is a linear map, y = x @ W, and ``expand`` gives W back. Widths come from exact value
 ranges: a signal is a linear form of the inputs, and the range of a linear form over a box is known
@@ -63,7 +63,10 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output: ``(-)(signal << shift)``, or constant 0 if ``signal`` is None."""
+    """One output: ``(-)(signal << shift)``, or constant 0 if ``signal`` is None.
+
+    A negative shift drops low bits, which are 0 whatever the inputs.
+    """
 
     signal: int | None
     shift: int = 0
@@ -107,8 +110,8 @@ class AdderGraph:
             elif not 0 <= output.signal < self.signals:
                 raise GraphError(f"Output {j}: signal must be from 0 to {self.signals - 1}, "
                                  f"not {output.signal}")
-            elif not 0 <= output.shift <= MAX_SHIFT:
-                raise GraphError(f"Output {j}: shift must be from 0 to {MAX_SHIFT}, "
+            elif not -MAX_SHIFT <= output.shift <= MAX_SHIFT:
+                raise GraphError(f"Output {j}: shift must be from {-MAX_SHIFT} to {MAX_SHIFT}, "
                                  f"not {output.shift}")
         if matrix is not None:
             _check_equal(expand(self), np.asarray(matrix))
@@ -131,7 +134,8 @@ class AdderGraph:
             if output.signal is None:
                 found.append((0, 0))
                 continue
-            lo, hi = (bound << output.shift for bound in self.ranges[output.signal])
+            lo, hi = (bound << output.shift if output.shift >= 0 else bound >> -output.shift
+                      for bound in self.ranges[output.signal])
             found.append((-hi, -lo) if output.negative else (lo, hi))
         return tuple(found)
 
@@ -203,7 +207,12 @@ def expand(graph: AdderGraph) -> Any:
     for start, stop, forms in _coefficients(graph, exact):
         for j, output in enumerate(graph.outputs):
             if output.signal is not None:
-                column = _shifted(forms[output.signal], output.shift, exact)
+                column = _shifted(forms[output.signal], max(output.shift, 0), exact)
+                if output.shift < 0:
+                    if (column % (1 << -output.shift)).any():
+                        raise GraphError(f"Output {j}: signal must be a multiple of "
+                                         f"{1 << -output.shift}")
+                    column = column >> -output.shift
                 result[start:stop, j] = -column if output.negative else column
     return result
 
@@ -226,7 +235,7 @@ def _dtype(graph: AdderGraph) -> Any:
     largest = max(bounds, default=0)
     for output in graph.outputs:
         if output.signal is not None:
-            largest = max(largest, bounds[output.signal] << output.shift)
+            largest = max(largest, bounds[output.signal] << max(output.shift, 0))
     reach = max((max(abs(port.lo), abs(port.hi)) for port in graph.inputs), default=0)
     return np.int64 if largest * max(reach, 1) < 1 << 62 else object
 

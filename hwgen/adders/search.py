@@ -1,8 +1,10 @@
 """A constant integer matrix as a small shift-and-add graph.
 
-Digits are canonical and signed; patterns of two terms that repeat are taken out greedily
-(greedy.py); what is left of each output is summed by a balanced tree (trees.py). Every graph is
-expanded again and compared with the matrix before anybody sees it.
+With the compiled search (compiled.py) a large-neighbourhood search over rows of terms is run on the
+matrix and on its transpose (explore.py). Without a compiler, patterns of two terms that repeat are
+taken out greedily (greedy.py), a few times with random ties. What is left of each row is summed by
+a tree (trees.py). Every graph is expanded again, by code that knows nothing of how it was found,
+and compared with the matrix before anybody sees it.
 """
 
 from __future__ import annotations
@@ -14,16 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.adders import compiled
 from hwgen.adders.csd import csd_digits, digit_count
+from hwgen.adders.explore import Budget, Task, explore
 from hwgen.adders.graph import AdderGraph, Input
 from hwgen.adders.greedy import SIGNAL_BITS, Elimination, Objective, Pattern, Term
-from hwgen.adders.trees import assemble
+from hwgen.adders.rows import Part, Rows
+from hwgen.adders.trees import assemble, assemble_rows
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 
 LIMIT = 1 << 31               # |entry| stays below
 BOUND_LIMIT = 1 << 48         # so does a bound of an input
+MOST_PAIRS = 1 << 23          # of terms of a row, for the compiled search
+STEPS_PER_ATTEMPT = 1000      # a greedy attempt without the compiled search
+MOST_ATTEMPTS = 1000
 
 Bound = int | Sequence[int] | npt.NDArray[np.integer]
 
@@ -41,26 +49,26 @@ class Options:
         Adders or adder bits.
     max_depth : int or None
         Adders on the longest path, at most.
-    steps : int
-        Attempts after the first one. The first breaks ties by position, the others at random; the
-        best is kept.
+    steps : int or None
+        Steps of the search; None for a number that takes a few seconds at most, which depends on
+        the matrix alone.
     seconds : float or None
-        No further attempt is begun after this time (which makes the result depend on the machine).
+        Search so long instead (which makes the result depend on the machine).
     seed : int
-        Of the random ties.
+        Of all random choices.
     """
 
     sharing: bool = True
     objective: Objective = Objective.ADDERS
     max_depth: int | None = None
-    steps: int = 0
+    steps: int | None = None
     seconds: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.max_depth is not None and self.max_depth < 0:
             raise HwgenError(f"Depth limit must be at least 0, not {self.max_depth}")
-        if self.steps < 0:
+        if self.steps is not None and self.steps < 0:
             raise HwgenError(f"Steps must be at least 0, not {self.steps}")
         if self.seconds is not None and not self.seconds >= 0:
             raise HwgenError(f"Seconds must be at least 0, not {self.seconds}")
@@ -70,7 +78,7 @@ class Options:
 
 def build(matrix: Int64Array, *, input_lo: Bound, input_hi: Bound, sharing: bool = True,
           objective: Objective = Objective.ADDERS, max_depth: int | None = None, seed: int = 0,
-          steps: int = 0, seconds: float | None = None) -> AdderGraph:
+          steps: int | None = None, seconds: float | None = None) -> AdderGraph:
     """Return an adder graph for y = x @ matrix.
 
     Parameters
@@ -154,25 +162,106 @@ def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> Adde
     if options.max_depth is not None and (least := least_depth(matrix)) > options.max_depth:
         raise HwgenError(f"Depth limit must be at least {least} for this matrix, "
                          f"not {options.max_depth}")
-    started = time.monotonic()
     rows = rows_of(matrix)
     if not options.sharing:
         return _plain(matrix, ports, rows, options)
+    graphs = []
+    if compiled.missing() is None and _pairs(rows) <= MOST_PAIRS:
+        graphs += _explored(matrix, ports, rows, options)
+    if not graphs:
+        graphs += _greedy(ports, rows, options)
+    graphs = [graph for graph in graphs
+              if options.max_depth is None or graph.depth <= options.max_depth]
+    if not graphs:
+        graphs = [_plain(matrix, ports, rows, options)]
+    best = min(graphs, key=lambda graph: _cost(graph, options))
+    _verify(best, matrix)
+    return best
+
+
+def default_steps(digits: int) -> int:
+    """Return how many steps are made where nobody says: fewer for matrices of more digits."""
+    return max(100, min(5_000, 2_000_000 // max(digits, 1)))
+
+
+def _pairs(rows: list[list[Term]]) -> int:
+    return sum(len(row) * (len(row) - 1) // 2 for row in rows)
+
+
+def _explored(matrix: Int64Array, ports: Sequence[Input], rows: list[list[Term]],
+              options: Options) -> list[AdderGraph]:
+    """Graphs of the compiled search, some of which may be too deep."""
+    kept, copies = _distinct(rows)
+    # What is left are the columns that differ in more than sign and shift, and have an adder.
+    live = [n for n, row in enumerate(kept) if len(row) > 1]
+    used = sorted({signal for n in live for signal, _, _ in kept[n]})
+    ends = [_end(kept[which], up, turn, live, which, len(ports)) for which, up, turn in copies]
+    if not live:
+        return [assemble_rows(ports, Rows(len(ports), 0, {}), ends, narrow=False)]
+    taps = np.zeros((len(used), len(live), 1, 1), dtype=np.int64)
+    place = {signal: n for n, signal in enumerate(used)}
+    for n, which in enumerate(live):
+        for signal, shift, sign in kept[which]:
+            taps[place[signal], n] += sign << shift
+    bits = options.objective is Objective.BITS
+    task = Task(taps, [ports[n].lo for n in used], [ports[n].hi for n in used], bits,
+                options.max_depth, options.seed)
+    steps = default_steps(sum(map(len, rows))) if options.steps is None else options.steps
+    found = explore(task, [], Budget(steps, options.seconds))
+    names = [*used, *range(len(ports), len(ports) + len(live))]
+    trees = (False, True) if options.max_depth is None else (False,)
+    graphs = [assemble_rows(ports, _renamed(candidate, names), ends, narrow=narrow)
+              for candidate in found[:4] for narrow in trees]
+    if options.max_depth is not None:
+        graphs += _greedy(ports, rows, options)
+    return graphs
+
+
+def _end(row: list[Term], up: int, turn: int, live: list[int], which: int,
+         inputs: int) -> Term | None:
+    """An output as a term: of an input, of a live row, or 0."""
+    if not row:
+        return None
+    if len(row) == 1:
+        signal, shift, sign = row[0]
+        return signal, shift + up, sign * turn
+    return inputs + live.index(which), up, turn
+
+
+def _renamed(rows: Rows, names: list[int]) -> Rows:
+    """The rows with the inputs and outputs that are in use under their own numbers."""
+    count = rows.inputs + rows.outputs
+    last = max(names) + 1
+
+    def name(signal: int) -> int:
+        return names[signal] if signal < count else last + signal - count
+
+    renamed = {name(signal): tuple(Part(name(p.signal), *p[1:]) for p in parts)
+               for signal, parts in rows.rows.items()}
+    return Rows(last - rows.outputs, rows.outputs, renamed)
+
+
+def _greedy(ports: Sequence[Input], rows: list[list[Term]], options: Options) -> list[AdderGraph]:
+    """The best graph of some greedy attempts, or none that is flat enough."""
+    started = time.monotonic()
     best: AdderGraph | None = None
     # Few adders are often the way to few bits, so that is tried too.
     goals = sorted({Objective.ADDERS, options.objective}, key=lambda goal: goal.value)
-    for step in range(options.steps + 1):
-        if step and options.seconds is not None and time.monotonic() - started >= options.seconds:
+    attempts = 1 + min((options.steps or 0) // STEPS_PER_ATTEMPT, MOST_ATTEMPTS)
+    if options.seconds is not None:
+        attempts = MOST_ATTEMPTS
+    for attempt in range(attempts):
+        late = options.seconds is not None and time.monotonic() - started >= options.seconds
+        if attempt and late:
             break
         for goal in goals:
-            rng = None if step == 0 else np.random.default_rng([options.seed, step])
+            rng = None if attempt == 0 else np.random.default_rng([options.seed, attempt])
             graph = _attempt(ports, rows, goal, options.max_depth, rng)
             if options.max_depth is not None and graph.depth > options.max_depth:
                 continue
-            _verify(graph, matrix)
             if best is None or _cost(graph, options) < _cost(best, options):
                 best = graph
-    return best if best is not None else _plain(matrix, ports, rows, options)
+    return [] if best is None else [best]
 
 
 def _attempt(ports: Sequence[Input], rows: list[list[Term]], goal: Objective,

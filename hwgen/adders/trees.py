@@ -9,7 +9,9 @@ import numpy as np
 
 from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.greedy import Pattern, Term
+from hwgen.adders.rows import Rows
 from hwgen.adders.signs import Polarities, Sum
+from hwgen.ranges import width_of
 
 
 class Builder:
@@ -26,12 +28,16 @@ class Builder:
         graph is expanded and compared, so that an accident is seen).
     merge_signs : bool
         Let ``a - b`` also serve as ``b - a``, negated.
+    ranges : sequence of (lo, hi) or None
+        Of the inputs. With them a tree adds its narrowest terms first, else its shallowest.
     """
 
-    def __init__(self, inputs: int, *, by_value: bool, merge_signs: bool = True) -> None:
+    def __init__(self, inputs: int, *, by_value: bool, merge_signs: bool = True,
+                 ranges: Sequence[tuple[int, int]] | None = None) -> None:
         self.inputs = inputs
         self.sums: list[Sum] = []
         self._depth = [0] * inputs
+        self._range = None if ranges is None else list(ranges)
         self._by_value = by_value
         self._merge_signs = merge_signs
         rng = np.random.default_rng(0x5eed)
@@ -65,28 +71,35 @@ class Builder:
                 return None
             for signal in self._valued.get(_odd(value), ()):
                 lift = _lowest(value) - _lowest(self._value[signal])
-                if lift >= 0 and self._depth[signal] <= depth:
+                if self._depth[signal] <= depth:
                     sign = 1 if (value > 0) == (self._value[signal] > 0) else -1
                     return signal, down + lift, sign * first[2]
         new = self.inputs + len(self.sums)
         self.sums.append(node)
         self._depth.append(depth)
+        if self._range is not None:
+            self._range.append(_sum_range(node, self._range))
         self._value.append(value)
         self._made[key] = new
         self._valued.setdefault(_odd(value), []).append(new)
         return new, down, first[2]
 
     def tree(self, terms: Sequence[Term]) -> Term | None:
-        """Return the sum of all terms, the shallowest two combined first; None if it is 0."""
-        heap = [(self._depth[signal], shift, signal, sign) for signal, shift, sign in terms]
+        """Return the sum of all terms, two at a time in the tree's order; None if it is 0."""
+        heap = [(self._rank(signal, shift), shift, signal, sign) for signal, shift, sign in terms]
         heapq.heapify(heap)
         while len(heap) > 1:
             _, shift, signal, sign = heapq.heappop(heap)
             _, other_shift, other, other_sign = heapq.heappop(heap)
             total = self.combine((signal, shift, sign), (other, other_shift, other_sign))
             if total is not None:
-                heapq.heappush(heap, (self._depth[total[0]], total[1], total[0], total[2]))
+                heapq.heappush(heap, (self._rank(*total[:2]), total[1], total[0], total[2]))
         return (heap[0][2], heap[0][1], heap[0][3]) if heap else None
+
+    def _rank(self, signal: int, shift: int) -> int:
+        if self._range is None:
+            return self._depth[signal]
+        return width_of(*self._range[signal])[0] + shift
 
     def finish(self, ports: Sequence[Input], outputs: Sequence[Term | None]) -> AdderGraph:
         """Return the graph of what the outputs need, signs pushed to where they cost nothing."""
@@ -147,8 +160,41 @@ def assemble(ports: Sequence[Input], patterns: Sequence[Pattern], rows: Sequence
     return builder.finish(ports, outputs)
 
 
+def assemble_rows(ports: Sequence[Input], rows: Rows, ends: Sequence[Term | None], *,
+                  narrow: bool) -> AdderGraph:
+    """Return the graph of rows without delays.
+
+    Parameters
+    ----------
+    ports : the inputs, with their ranges
+    rows : each a sum of terms of earlier signals
+    ends : for each output of the graph (signal, shift, sign) in terms of the rows; None is 0
+    narrow : add the narrowest terms of a row first, not the shallowest
+    """
+    builder = Builder(len(ports), by_value=True,
+                      ranges=[(port.lo, port.hi) for port in ports] if narrow else None)
+    terms: dict[int, Term | None] = {n: (n, 0, 1) for n in range(len(ports))}
+
+    def moved(signal: int, shift: int, sign: int) -> Term | None:
+        term = terms[signal]
+        return None if term is None else (term[0], term[1] + shift, term[2] * sign)
+
+    for signal, parts in rows.rows.items():
+        found = (moved(part.signal, part.shift, part.sign) for part in parts)
+        terms[signal] = builder.tree([term for term in found if term is not None])
+    return builder.finish(ports, [None if end is None else moved(*end) for end in ends])
+
+
 def _lowest(value: int) -> int:
     return (value & -value).bit_length() - 1
+
+
+def _sum_range(node: Sum, ranges: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    low, high = (bound << node.a_shift for bound in ranges[node.a])
+    other = [bound << node.b_shift for bound in ranges[node.b]]
+    if node.g < 0:
+        other = [-bound for bound in reversed(other)]
+    return low + other[0], high + other[1]
 
 
 def _odd(value: int) -> int:

@@ -26,7 +26,7 @@ def adders(
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Inputs are unsigned.")] = False,
     objective: Annotated[
         Literal["adders", "bits"], typer.Option("--objective", help="What to make few.")
-    ] = "adders",
+    ] = "bits",
     max_depth: Annotated[
         int | None, typer.Option("--max-depth", min=0, help="Adders in a row, at most.")
     ] = None,

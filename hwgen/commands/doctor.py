@@ -37,7 +37,7 @@ PACKAGES = (
     ("scikit-learn", "--data digits, demo", "train", True),
 )
 PROGRAMS = (
-    ("g++", "verify", True),
+    ("g++", "verify, adders, rtl (the quick search)", True),
     ("make", "verify", True),
     ("perl", "verify", True),
     ("iverilog", "verify --simulator icarus", False),

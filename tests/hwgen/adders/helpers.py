@@ -39,8 +39,12 @@ def evaluate(graph: Any, x: Sequence[int]) -> list[int]:
     for node in graph.nodes:
         a, b = values[node.a] * 2 ** node.a_shift, values[node.b] * 2 ** node.b_shift
         values.append((-a if node.a_negative else a) + (-b if node.b_negative else b))
-    return [0 if o.signal is None else (-1 if o.negative else 1) * values[o.signal] * 2 ** o.shift
-            for o in graph.outputs]
+    ends = []
+    for o in graph.outputs:
+        value = 0 if o.signal is None else values[o.signal] * 2 ** max(o.shift, 0)
+        assert value % 2 ** max(-o.shift, 0) == 0
+        ends.append((-1 if o.negative else 1) * (value // 2 ** max(-o.shift, 0)))
+    return ends
 
 
 def product(x: Sequence[int], matrix: Any) -> list[int]:

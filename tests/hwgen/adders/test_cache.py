@@ -13,7 +13,7 @@ from hwgen.errors import HwgenError
 from tests.hwgen.adders import helpers
 
 MATRIX = helpers.family("trained")
-RANGE = {"input_lo": -8, "input_hi": 7}
+RANGE = {"input_lo": -8, "input_hi": 7, "steps": 20}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_second_time_comes_from_disk(name, tmp_path, no_search):
 
 @pytest.mark.parametrize("change", [
     {"input_lo": -7}, {"input_hi": 8}, {"sharing": False}, {"max_depth": 12}, {"seed": 1},
-    {"steps": 1}, {"objective": cache.Objective.BITS},
+    {"steps": 21}, {"objective": cache.Objective.BITS},
     {"matrix": MATRIX + np.eye(27, 8, dtype=int)}, {"matrix": MATRIX.reshape(8, 27)},
 ])
 def test_anything_else_is_another_entry(change, tmp_path):

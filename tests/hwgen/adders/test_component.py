@@ -226,3 +226,14 @@ def test_no_warning_while_elaborating():
         warnings.simplefilter("error")
         rtlil.convert(AdderGraphComponent(graph, schedule=schedule(graph)), name="adder_graph",
                       emit_src=False)
+
+
+@pytest.mark.parametrize("lo", [-8, 0])
+def test_exact_division(lo):
+    """An output that drops low bits, which are 0: 2a of (a + b) + (a - b), and 4a."""
+    ports = (Input(lo, 7), Input(lo, 7))
+    nodes = (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3))
+    graph = AdderGraph(ports, nodes, (Output(4, -1), Output(4, 1), Output(4, -1, True)))
+    dut = AdderGraphComponent(graph)
+    stimulus = [[a, b] for a in range(lo, 8) for b in (lo, 0, 7)]
+    assert run(dut, stimulus, None) == [[a, 4 * a, -a] for a, _ in stimulus]

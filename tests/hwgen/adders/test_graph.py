@@ -118,7 +118,7 @@ def test_node_wrong(node, message):
 @pytest.mark.parametrize(("output", "message"), [
     (Output(1), "Output 0: signal must be from 0 to 0, not 1"),
     (Output(-1), "Output 0: signal must be from 0 to 0, not -1"),
-    (Output(0, -1), "Output 0: shift must be from 0 to 62, not -1"),
+    (Output(0, -63), "Output 0: shift must be from -62 to 62, not -63"),
     (Output(None, 1), "Output 0: a zero has no shift or sign"),
 ])
 def test_output_wrong(output, message):
@@ -130,3 +130,18 @@ def test_output_wrong(output, message):
 def test_input_wrong():
     with pytest.raises(GraphError, match=r"Input 1: lo must be at most hi, not 3\.\.2"):
         AdderGraph((BYTE, Input(3, 2)), (), ())
+
+
+def test_exact_division():
+    """(a + b) + (a - b) is 2a: the output drops the bit that is always 0."""
+    ports = (Input(-8, 7), Input(-8, 7))
+    nodes = (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3))
+    graph = AdderGraph(ports, nodes, (Output(4, -1), Output(4, -1, True)))
+    assert expand(graph).tolist() == [[1, -1], [0, 0]]
+    assert graph.output_ranges == ((-8, 7), (-7, 8))
+
+
+def test_division_that_is_not_exact():
+    graph = AdderGraph((Input(0, 1),), (), (Output(0, -1),))
+    with pytest.raises(GraphError, match="Output 0: signal must be a multiple of 2"):
+        expand(graph)

@@ -1,0 +1,1 @@
+"""Adder graphs against other people's tools: ``python -m benchmarks.adders``."""
