@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hwgen import datasets
-from hwgen.compress import finetune, forward
+from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, Statistics, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers import model as models
@@ -20,6 +20,7 @@ from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods.dyadic import FloatArray, Levels, Options, Result, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
+from hwgen.compress.training import finetune
 from hwgen.files import write_json
 from hwgen.network import Network
 from hwgen.progress import Progress

@@ -38,7 +38,7 @@ def pairs_of(parser: argparse.ArgumentParser, words: Sequence[str], folder: Path
         parser.error(f"MODEL and DATA in turn are needed, not {len(words)} words")
     if words:
         return list(zip(words[::2], words[1::2], strict=True))
-    from hwgen.compress import finetune
+    from hwgen.compress.training import finetune
 
     model = folder / "digits.safetensors"
     tell("train the digits network")

@@ -20,9 +20,10 @@ import torch
 
 from benchmarks import _prepared as common
 from hwgen import datasets
-from hwgen.compress import finetune, qat, zoo
+from hwgen.compress import zoo
 from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.modelfile import InputScaling
+from hwgen.compress.training import finetune, qat
 from hwgen.files import make_folder, write_json
 from hwgen.sim import golden
 

@@ -21,11 +21,11 @@ import torch
 
 from benchmarks import _prepared as common
 from hwgen import datasets
-from hwgen.compress import layerwise
 from hwgen.compress.calibrate import observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods import packed
+from hwgen.compress.training import layerwise
 from hwgen.files import make_folder, write_json
 
 # No augmentation: what is left of the network, some 3,000 weights, has no room for more.

@@ -26,11 +26,11 @@ from torch import nn
 
 from benchmarks import _prepared as common
 from hwgen import datasets
-from hwgen.compress import finetune, masked
-from hwgen.compress.augment import Augmentation
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.periodic import Options, Phase, Supports, Variant
 from hwgen.compress.modelfile import InputScaling
+from hwgen.compress.training import finetune, masked
+from hwgen.compress.training.augment import Augmentation
 from hwgen.compress.zoo import Recipe
 from hwgen.compress.zoo.mobilenet import MobileNetSmall
 from hwgen.compress.zoo.resnet import ResNet

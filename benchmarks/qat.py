@@ -19,7 +19,8 @@ import torch
 
 from benchmarks import _prepared as common
 from hwgen import cost, datasets
-from hwgen.compress import checkpoint, qat, zoo
+from hwgen.compress import zoo
+from hwgen.compress.training import checkpoint, qat
 from hwgen.files import make_folder, write_json
 
 MNIST = ("lenet5", "lenet-200", "caffe-lenet")

@@ -30,7 +30,8 @@ IMAGES = 10_000
 
 def demo_network(folder: Path) -> Path:
     """Train and compress the demo's network; return its network file."""
-    from hwgen.compress import finetune, pipeline
+    from hwgen.compress import pipeline
+    from hwgen.compress.training import finetune
 
     model, net = folder / "model.safetensors", folder / "net.npz"
     finetune.train("digits", "digits", model, seed=0)

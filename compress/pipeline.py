@@ -27,7 +27,7 @@ from hwgen.compress.measure import Scores, accuracy_float, hold_out
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
 from hwgen.compress.stages.build import Built, Calibrated, Stages
-from hwgen.compress.tuning import Tuning, finetune
+from hwgen.compress.training.tuning import Tuning, finetune
 from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
 from hwgen.network import Network

@@ -24,7 +24,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from hwgen.compress.augment import Augmentation
+from hwgen.compress.training.augment import Augmentation
 from hwgen.compress.zoo.recipe import Recipe
 
 ROWS, COLUMNS = 36, 32

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from hwgen.compress.augment import Augmentation
+from hwgen.compress.training.augment import Augmentation
 from hwgen.compress.zoo.recipe import Recipe
 
 # expansion, maps, blocks, stride of the first block

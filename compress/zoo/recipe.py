@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hwgen.compress.augment import NONE, Augmentation
+from hwgen.compress.training.augment import NONE, Augmentation
 from hwgen.errors import HwgenError
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hwgen.compress.augment import Augmentation
+from hwgen.compress.training.augment import Augmentation
 from hwgen.compress.zoo.recipe import Arrays, Recipe, Tensors, tensor
 
 CIFAR_MEAN, CIFAR_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the published weights

@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from hwgen.compress.augment import Augmentation
+from hwgen.compress.training.augment import Augmentation
 from hwgen.compress.zoo.recipe import Recipe
 
 CIFAR = Augmentation(crop=4, flip=True)

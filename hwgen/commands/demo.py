@@ -78,7 +78,8 @@ def run_demo(out: Path, *, seed: int = 0) -> dict[str, Any]:
 def _stages() -> dict[str, Callable[..., Any]]:
     from hwgen.boards.synth import synthesise
     from hwgen.commands.report_html import write_report
-    from hwgen.compress import finetune, pipeline
+    from hwgen.compress import pipeline
+    from hwgen.compress.training import finetune
     from hwgen.sim.verify import verify
     from hwgen.stream import emit
 

@@ -42,7 +42,7 @@ def train(
     common.writable_file(out)
     if weights is not None and epochs is not None:
         raise HwgenError("--weights takes the weights as they are: --epochs cannot be given too")
-    from hwgen.compress import finetune
+    from hwgen.compress.training import finetune
 
     result: dict[str, Any]
     if weights is not None:

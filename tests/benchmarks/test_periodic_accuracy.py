@@ -8,7 +8,7 @@ import pytest
 from benchmarks import _prepared as common
 from benchmarks import periodic_accuracy as bench
 from hwgen import datasets
-from hwgen.compress import masked
+from hwgen.compress.training import masked
 
 SHAPE = (1, 28, 28)
 # Convolutions of the quick VGG after the first: kernels and output pixels.

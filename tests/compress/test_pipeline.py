@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from hwgen import datasets, netfile
-from hwgen.compress import finetune, modelfile, pipeline
+from hwgen.compress import modelfile, pipeline
+from hwgen.compress.training import finetune
 from hwgen.errors import HwgenError
 from hwgen.layers import Requantise, signed_digits
 from hwgen.sim import golden

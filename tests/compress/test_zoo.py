@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from hwgen.compress import finetune, forward, zoo
+from hwgen.compress import forward, zoo
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers.torch_fx import import_module
-from hwgen.compress.integer_forward import IntegerForward
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
+from hwgen.compress.training import finetune
+from hwgen.compress.training.integer_forward import IntegerForward
 from hwgen.compress.zoo import cff, resnet
 from hwgen.errors import HwgenError
 from hwgen.sim import golden

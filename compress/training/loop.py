@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from hwgen.compress import checkpoint
+from hwgen.compress.training import checkpoint
 from hwgen.progress import Progress, silent
 
 

@@ -12,7 +12,7 @@ import pytest
 from hwgen.compress import pipeline
 from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import linear_nodes, lower
-from hwgen.compress.tuning import Tuning, finetune
+from hwgen.compress.training.tuning import Tuning, finetune
 from hwgen.errors import HwgenError
 from hwgen.progress import silent
 from tests.compress.small import dataset, stages
@@ -41,9 +41,9 @@ def trainer(monkeypatch):
         given["returned"] = graph
         return graph, statistics
 
-    stub = types.ModuleType("hwgen.compress.qat")
+    stub = types.ModuleType("hwgen.compress.training.qat")
     stub.finetune, stub.Training = train, Training
-    monkeypatch.setitem(sys.modules, "hwgen.compress.qat", stub)
+    monkeypatch.setitem(sys.modules, "hwgen.compress.training.qat", stub)
     return given
 
 

@@ -25,16 +25,23 @@ import torch.nn.functional as F
 
 from hwgen import datasets
 from hwgen.compress import forward
-from hwgen.compress.augment import augment
 from hwgen.compress.calibrate import Format
-from hwgen.compress.finetune import choose_device, threads
 from hwgen.compress.importers import graph as g
-from hwgen.compress.layerwise_outcome import Options, Order, Outcome, Turn, bias_codes, size
-from hwgen.compress.loop import Loop
 from hwgen.compress.lower import linear_nodes
 from hwgen.compress.methods import ternary
 from hwgen.compress.methods.dyadic import Scale
 from hwgen.compress.scales import as_dyadic
+from hwgen.compress.training.augment import augment
+from hwgen.compress.training.finetune import choose_device, threads
+from hwgen.compress.training.layerwise_outcome import (
+    Options,
+    Order,
+    Outcome,
+    Turn,
+    bias_codes,
+    size,
+)
+from hwgen.compress.training.loop import Loop
 from hwgen.progress import Progress, silent
 
 __all__ = ["Options", "Order", "Outcome", "Scale", "Turn", "bias_codes", "compress", "size"]

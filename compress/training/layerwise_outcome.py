@@ -8,12 +8,12 @@ from enum import Enum
 
 import numpy as np
 
-from hwgen.compress.augment import NONE, Augmentation
 from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import linear_nodes
 from hwgen.compress.methods import dyadic, packed
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import Scale
+from hwgen.compress.training.augment import NONE, Augmentation
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array, int64
 

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from hwgen import datasets
-from hwgen.compress import layerwise
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods import packed
 from hwgen.compress.methods.dyadic import Scale
 from hwgen.compress.simplify import simplify
+from hwgen.compress.training import layerwise
 from hwgen.errors import HwgenError
 from hwgen.layers import signed_digits
 from hwgen.sim import golden

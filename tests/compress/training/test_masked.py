@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hwgen import datasets
-from hwgen.compress import finetune, masked
 from hwgen.compress.methods import periodic
+from hwgen.compress.training import finetune, masked
 from hwgen.compress.zoo import Recipe, mobilenet, resnet, vgg
 from hwgen.errors import HwgenError
 

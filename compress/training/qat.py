@@ -25,17 +25,18 @@ import torch
 import torch.nn.functional as F
 
 from hwgen import datasets
-from hwgen.compress import checkpoint, forward
-from hwgen.compress.augment import NONE, Augmentation, augment
+from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, Statistics
-from hwgen.compress.finetune import choose_device, threads
 from hwgen.compress.importers import graph as g
-from hwgen.compress.integer_forward import IntegerForward
-from hwgen.compress.loop import Loop
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import FloatArray, Result
 from hwgen.compress.scales import integer_weights
+from hwgen.compress.training import checkpoint
+from hwgen.compress.training.augment import NONE, Augmentation, augment
+from hwgen.compress.training.finetune import choose_device, threads
+from hwgen.compress.training.integer_forward import IntegerForward
+from hwgen.compress.training.loop import Loop
 from hwgen.errors import HwgenError
 from hwgen.layers import Conv2d, Dense, Requantise
 from hwgen.network import Network

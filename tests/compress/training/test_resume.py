@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from hwgen.compress import checkpoint, finetune
-from hwgen.compress.augment import Augmentation, augment
+from hwgen.compress.training import checkpoint, finetune
+from hwgen.compress.training.augment import Augmentation, augment
 from hwgen.errors import HwgenError
 
 

@@ -1,8 +1,8 @@
 """Fine-tuning after the approximation: what training needs to know of the stages, and back.
 
-``hwgen.compress.qat`` trains; it is imported when it is asked for. It gets the float graph, the
-masks, and ``project``, which makes integers of float weights as the stages do; what comes back
-goes through ``project`` and ``lower``, so that the network of integers is the one that was trained.
+``qat`` trains; it is imported when it is asked for. It gets the float graph, the masks, and
+``project``, which makes integers of float weights as the stages do; what comes back goes through
+``project`` and ``lower``, so that the network of integers is the one that was trained.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def finetune(
         Without test images.
     progress : callable
     """
-    qat = importlib.import_module("hwgen.compress.qat")
+    qat = importlib.import_module("hwgen.compress.training.qat")
     built = stages.build(state, digits=digits, metadata=metadata)
     project = stages.projection(built, digits=digits, pruned=state.prune > 0)
     # Biases are trained too: what the integer weights change on average is in them from the start.

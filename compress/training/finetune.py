@@ -22,10 +22,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from hwgen import datasets
-from hwgen.compress import checkpoint, modelfile, zoo
-from hwgen.compress.augment import augment
-from hwgen.compress.loop import Loop
+from hwgen.compress import modelfile, zoo
 from hwgen.compress.modelfile import InputScaling, as_input
+from hwgen.compress.training import checkpoint
+from hwgen.compress.training.augment import augment
+from hwgen.compress.training.loop import Loop
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress, silent
 

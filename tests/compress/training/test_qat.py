@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from hwgen import datasets
-from hwgen.compress import qat
-from hwgen.compress.augment import Augmentation
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.simplify import simplify
+from hwgen.compress.training import qat
+from hwgen.compress.training.augment import Augmentation
 from hwgen.errors import HwgenError
 from hwgen.sim import golden
 
