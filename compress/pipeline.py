@@ -17,7 +17,7 @@ import torch
 
 from hwgen import datasets
 from hwgen.compress import budget as budgets
-from hwgen.compress import quantised, record
+from hwgen.compress import quantised, record, zoo
 from hwgen.compress.calibrate import Format, covariances, observe
 from hwgen.compress.choices.plan import KEPT, Plan, parse_methods
 from hwgen.compress.choices.treatment import State
@@ -127,6 +127,8 @@ def compress(
     tell("load images and model", 0, STEPS)
     images, test = hold_out(datasets.load(data, mean=mean, std=std))
     loaded = models.load(model, images.shape)
+    if loaded.name in zoo.ZOO:
+        tuning = replace(tuning, augmentation=zoo.recipe(loaded.name).augmentation)
     tell("calibrate", 1, STEPS)
     prepared = prepare(loaded, images)
     options = LowerOptions(

@@ -20,11 +20,13 @@ from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import corrected_bias, linear_nodes, lower
 from hwgen.compress.stages.build import Built, Stages
 from hwgen.compress.stages.support import Support
+from hwgen.compress.training.augment import NONE, Augmentation
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress
 
 RATE = 1e-3
 BATCH = 128
+DISTIL = 0.5  # of the loss: the float network's scores say more of an image than its label
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class Tuning:
     device : str
         "auto", "cpu" or "cuda".
     seed : int
+    augmentation : Augmentation
+        Of the images that are learnt.
     """
 
     epochs: int = 0
     device: str = "auto"
     seed: int = 0
+    augmentation: Augmentation = NONE
 
     def __post_init__(self) -> None:
         if self.epochs < 0:
@@ -86,7 +91,15 @@ def finetune(
         project=project,
         masks=stages.masks(built),
         images=images,
-        training=qat.Training(tuning.epochs, RATE, BATCH, tuning.seed, tuning.device),
+        training=qat.Training(
+            tuning.epochs,
+            RATE,
+            BATCH,
+            tuning.seed,
+            tuning.device,
+            augmentation=tuning.augmentation,
+            distil=DISTIL,
+        ),
         progress=progress,
     )
     latent = {node.name: node.weight for node in linear_nodes(graph)}
