@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import corrected_bias, linear_nodes, lower
 from hwgen.compress.stages.build import Built, Stages
 from hwgen.compress.stages.support import Support
+from hwgen.compress.training import qat
 from hwgen.compress.training.augment import NONE, Augmentation
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress
@@ -78,7 +78,6 @@ def finetune(
         Without test images.
     progress : callable
     """
-    qat = importlib.import_module("hwgen.compress.training.qat")
     built = stages.build(state, digits=digits, metadata=metadata)
     project = stages.projection(built, digits=digits, pruned=state.prune > 0)
     # Biases are trained too: what the integer weights change on average is in them from the start.

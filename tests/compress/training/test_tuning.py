@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import types
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,19 +10,11 @@ import pytest
 from hwgen.compress import pipeline
 from hwgen.compress.importers import graph as g
 from hwgen.compress.lower import linear_nodes, lower
+from hwgen.compress.training import qat
 from hwgen.compress.training.tuning import Tuning, finetune
 from hwgen.errors import HwgenError
 from hwgen.progress import silent
 from tests.compress.small import dataset, stages
-
-
-@dataclass(frozen=True)
-class Training:
-    epochs: int
-    rate: float
-    batch: int
-    seed: int
-    device: str
 
 
 @pytest.fixture
@@ -41,9 +31,7 @@ def trainer(monkeypatch):
         given["returned"] = graph
         return graph, statistics
 
-    stub = types.ModuleType("hwgen.compress.training.qat")
-    stub.finetune, stub.Training = train, Training
-    monkeypatch.setitem(sys.modules, "hwgen.compress.training.qat", stub)
+    monkeypatch.setattr(qat, "finetune", train)
     return given
 
 
@@ -75,7 +63,7 @@ def test_what_was_trained_is_what_is_built(trainer, methods):
 @pytest.mark.parametrize("methods", METHODS)
 def test_what_the_trainer_is_given(trainer, methods):
     made, built = tuned(*methods)
-    assert trainer["training"] == Training(2, 1e-3, 128, 5, "cpu")
+    assert trainer["training"] == qat.Training(2, 1e-3, 128, 5, "cpu", distil=0.5)
     start = made.build(made.start(), digits=2, metadata={})
     assert set(trainer["masks"]) == {node.name for node in linear_nodes(start.graph)}
     for node in linear_nodes(trainer["graph"]):
