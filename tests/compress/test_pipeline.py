@@ -319,13 +319,14 @@ def test_no_finetuning_with_a_budget_of_digits(trained, tmp_path):
 def test_finetuned_as_built(trained, tmp_path):
     """Really trained: still ternary, no worse on the training images, and what the report says."""
     out = tmp_path / "n.npz"
-    report = pipeline.compress(str(trained[1]), ["dyadic:T3"], "digits", out, finetune=3)
+    methods = ["dyadic:T3,norm=weights"]
+    report = pipeline.compress(str(trained[1]), methods, "digits", out, finetune=8)
     network, data = netfile.load(out), datasets.load("digits")
-    assert report["finetune"] == 3
+    assert report["finetune"] == 8
     assert report["accuracy_integer"] == golden.accuracy(network, data.test_x, data.test_y)
     for layer in network.layers:
         if hasattr(layer, "weight"):
             assert len(np.unique(np.abs(layer.weight))) <= 2
-    pipeline.compress(str(trained[1]), ["dyadic:T3"], "digits", tmp_path / "before.npz")
+    pipeline.compress(str(trained[1]), methods, "digits", tmp_path / "before.npz")
     before = golden.accuracy(netfile.load(tmp_path / "before.npz"), data.train_x, data.train_y)
     assert golden.accuracy(network, data.train_x, data.train_y) > before
