@@ -22,6 +22,7 @@ def library() -> Path:
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A cache folder and a PATH that hold nothing yet."""
+    compiled.missing()                    # the real library stays where it belongs
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
