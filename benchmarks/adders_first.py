@@ -1,8 +1,8 @@
-"""Adders of the greedy search on seeded matrices.
+"""Adders of the search on a few seeded matrices; ``benchmarks.adders`` has more, and peers.
 
 ``python -m benchmarks.adders_first [--json FILE]``. Columns: nonzero digits less one for each
-output (every output apart), equal trees merged, two-term sharing, the best of several sharing
-attempts; depth and bits of the best; seconds.
+output (every output apart), equal trees merged, greedy sharing, the search's best; depth and bits
+of the best; seconds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def measure(name: str, seed: int, steps: int) -> dict[str, Any]:
     matrix = np.asarray(MATRICES[name](np.random.default_rng(seed)), dtype=np.int64)
     digits = digit_count(matrix).sum(axis=0)
     result: dict[str, Any] = {"matrix": name, "apart": int(np.maximum(digits - 1, 0).sum())}
-    runs: dict[str, Any] = {"merged": {"sharing": False}, "shared": {}, "best": {"steps": steps}}
+    runs: dict[str, Any] = {"merged": {"sharing": False}, "shared": {"steps": 0},
+                            "best": {"steps": steps}}
     for key, options in runs.items():
         started = time.perf_counter()
         graph = build(matrix, input_lo=-128, input_hi=127, **options)
@@ -70,9 +71,9 @@ def measure(name: str, seed: int, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     """Print the table; with ``--json`` also write the figures."""
-    parser = argparse.ArgumentParser(description="Adders of the greedy search.")
+    parser = argparse.ArgumentParser(description="Adders of the search.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=10, help="attempts after the first")
+    parser.add_argument("--steps", type=int, default=10_000, help="of the search")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     keys = ["apart", "merged", "shared", "best", "depth", "adder_bits", "shared_seconds",

@@ -319,6 +319,7 @@ def _signed(ports: Sequence[Input], sums: list[Sum], delays: list[tuple[Delay, D
             ends: list[Part | None]) -> DelayedGraph:
     polarities = Polarities(len(ports), sums, [(e.signal, e.sign) for e in ends if e is not None])
     polarities.improve()
+    polarities.narrow()
     outputs = [Output(None) if e is None
                else Output(e.signal, e.shift, e.sign != polarities.polarity[e.signal])
                for e in ends]

@@ -24,7 +24,7 @@ from hwgen.layers import Int64Array
 CHUNK = 128                   # steps between two looks at the clock
 HOT, COLD = 0.6, 0.12         # temperatures, in adders
 WARM = 0.36                   # where a later round begins
-BIT_SCALE = 8.0               # of the temperature, where bits are counted
+BIT_SCALE = 6.0               # of the temperature, where bits are counted
 TREE_LIMIT = 1 << 26          # differences looked at for a spanning tree
 OPENING = 0.4                 # share of the budget for the first run of every start
 ROUNDS = 4
@@ -98,21 +98,25 @@ def explore(task: Task, starts: Sequence[Rows], budget: Budget) -> list[Rows]:
         found.append((best.adders, n, best))
     found.sort(key=lambda entry: entry[:2])
     _, _, best = found[0]
-    for n in range(1 if short else ROUNDS):
-        turn = turned and (n % 2 == 0) != task.bits
-        share = (1 - OPENING) / (1 if short else ROUNDS)
+    rounds = 1 if short else ROUNDS
+    for n in range(rounds):
+        # Few adders lead to few bits sooner than bits do: those are counted at the end.
+        bits = task.bits and 2 * n + 1 >= rounds
+        turn = turned and n % 2 == 0 and not bits
         start = best.transposed() if turn else best
-        result = _run(task, start, turn, budget, share, WARM, len(begin) + n)
-        if result.adders <= best.adders or (task.bits and not turn):
+        share = (1 - OPENING) / rounds
+        result = _run(task, start, turn, budget, share, WARM, len(begin) + n, bits=bits)
+        if bits or result.adders <= best.adders:
             best = result
         found.append((best.adders, len(begin) + n, best))
+    if task.bits:
+        found.append((-1, 0, best))
     return [rows for _, _, rows in sorted(found, key=lambda entry: entry[:2])]
 
 
 def _run(task: Task, rows: Rows, turn: bool, budget: Budget, share: float, hot: float,
-         number: int) -> Rows:
+         number: int, *, bits: bool = False) -> Rows:
     """Search from some rows, of the transposed matrix if ``turn``; the result is of the matrix."""
-    bits = task.bits and not turn
     scale = BIT_SCALE if bits else 1.0
     inputs = rows.inputs
     lo, hi = ([-1] * inputs, [1] * inputs) if turn else (task.lo, task.hi)

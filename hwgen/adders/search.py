@@ -181,7 +181,7 @@ def search(matrix: Int64Array, ports: Sequence[Input], options: Options) -> Adde
 
 def default_steps(digits: int) -> int:
     """Return how many steps are made where nobody says: fewer for matrices of more digits."""
-    return max(100, min(5_000, 2_000_000 // max(digits, 1)))
+    return max(100, min(10_000, 10_000_000 // max(digits, 1)))
 
 
 def _pairs(rows: list[list[Term]]) -> int:

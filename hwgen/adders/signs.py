@@ -14,6 +14,7 @@ from hwgen.adders.graph import Add
 
 TRIES = 24                    # ways of turning one output that are tried
 REACH = 200                   # nodes looked at for them
+PASSES = 4                    # over all nodes, at most, while bits are saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,41 @@ class Polarities:
                     break
                 for node, old in undo.items():
                     self.polarity[node] = old
+
+    def narrow(self) -> None:
+        """Turn free nodes as long as that saves bits and costs no negation.
+
+        Where the unshifted operand is subtracted the adder has to compute its low bits too.
+        """
+        for _ in range(PASSES):
+            saved = False
+            for signal in range(self.inputs, len(self.polarity)):
+                if not self._free(signal):
+                    continue
+                undo: dict[int, int] = {}
+                self._turn(signal, undo)
+                touched = sorted({*undo, *(user for node in undo for user in self._users[node])})
+                gain = self._gain(undo)
+                after = sum(map(self._low_bits, touched))
+                turned = {node: self.polarity[node] for node in undo}
+                self.polarity_of(undo)
+                if gain >= 0 and after < sum(map(self._low_bits, touched)):
+                    self.polarity_of(turned)
+                    saved = True
+            if not saved:
+                break
+
+    def polarity_of(self, chosen: dict[int, int]) -> None:
+        """Set the polarity of some signals."""
+        for node, polarity in chosen.items():
+            self.polarity[node] = polarity
+
+    def _low_bits(self, signal: int) -> int:
+        """The low bits that a node computes because its unshifted operand is subtracted."""
+        node = self.sums[signal - self.inputs]
+        low, sign = (node.b, node.g) if node.a_shift else (node.a, 1)
+        turned = self.polarity[low] * sign * self.polarity[signal] < 0
+        return max(node.a_shift, node.b_shift) if turned else 0
 
     def add(self, k: int) -> Add:
         """Return sum k as an adder of the polarities chosen."""

@@ -107,6 +107,7 @@ class Builder:
         wanted = [(term[0], term[2]) for term in outputs if term is not None]
         polarities = Polarities(self.inputs, sums, wanted)
         polarities.improve()
+        polarities.narrow()
         polarity = polarities.polarity
         ends = [Output(None) if term is None
                 else Output(term[0], term[1], term[2] != polarity[term[0]]) for term in outputs]

@@ -49,9 +49,11 @@ def adders(
     common.existing_file(matrix)
     if verilog is not None:
         common.writable_file(verilog)
-    from hwgen.adders import command
+    from hwgen.adders import command, compiled
     from hwgen.files import json_text
 
+    if (reason := compiled.missing()) is not None:
+        typer.echo(f"hwgen: {reason}; a weaker search is made without", err=True)
     result = command.run(
         matrix, conv=conv, delays=delays, in_bits=in_bits, unsigned=unsigned, objective=objective,
         max_depth=max_depth, seconds=seconds, steps=steps, seed=seed, verilog=verilog,

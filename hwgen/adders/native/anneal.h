@@ -49,7 +49,8 @@ class Anneal {
             const Signal& row = s.signals[n];
             if (row.kind == Kind::FREE) continue;
             count++;
-            out.insert(out.end(), {n, static_cast<i32>(row.kind), static_cast<i32>(row.terms.size())});
+            out.insert(out.end(), {n, static_cast<i32>(row.kind),
+                                   static_cast<i32>(row.terms.size())});
             for (const i32 t : row.terms)
                 out.insert(out.end(), {s.terms[t].signal, s.terms[t].place, s.terms[t].sign});
         }
@@ -97,7 +98,8 @@ class Anneal {
 
     void run(i64 steps, double from, double to, double hot, double cold) {
         for (i64 n = 0; n < steps; n++) {
-            const double at = from + (to - from) * static_cast<double>(n) / static_cast<double>(steps);
+            const double part = static_cast<double>(n) / static_cast<double>(steps);
+            const double at = from + (to - from) * part;
             step(hot + (cold - hot) * at);
         }
     }
@@ -252,7 +254,8 @@ class Anneal {
             const Term term = s.terms[t];
             i32 twin = NONE;
             for (const i32 u : row)
-                if (s.terms[u].signal == term.signal && s.terms[u].place == term.place + 1) twin = u;
+                if (s.terms[u].signal == term.signal && s.terms[u].place == term.place + 1)
+                    twin = u;
             if (twin != NONE) {
                 // +a +2a -> 4a - a; +2a - a -> a is found by itself
                 const Term upper = s.terms[twin];
@@ -264,7 +267,8 @@ class Anneal {
                 continue;
             }
             for (const i32 u : row)
-                if (s.terms[u].signal == term.signal && s.terms[u].place == term.place + 2) twin = u;
+                if (s.terms[u].signal == term.signal && s.terms[u].place == term.place + 2)
+                    twin = u;
             if (twin != NONE && s.terms[twin].sign != term.sign) {
                 const Term upper = s.terms[twin];          // 4a - a -> 2a + a
                 s.remove_term(t);
@@ -361,11 +365,13 @@ class Anneal {
             if (from.kind == Kind::FREE || a == n || from.slot == NONE) continue;
             const Signal& row = s.signals[n];
             if (from.reach_row > row.reach_row || from.reach_column > row.reach_column) continue;
-            const i32 place = packed(static_cast<i32>(s.random.below(9)) - 2,
-                                     static_cast<i32>(s.random.below(1 + row.reach_column - from.reach_column)),
-                                     static_cast<i32>(s.random.below(1 + row.reach_row - from.reach_row)));
+            // One draw a statement: the order of arguments is the compiler's choice.
+            const i32 shift = static_cast<i32>(s.random.below(9)) - 2;
+            const u32 column = s.random.below(1 + row.reach_column - from.reach_column);
+            const u32 line = s.random.below(1 + row.reach_row - from.reach_row);
+            const i32 place = packed(shift, static_cast<i32>(column), static_cast<i32>(line));
             const i32 sign = s.random.below(2) ? 1 : -1;
-            if (place_shift(place) < 0 && !divisible(a, -place_shift(place))) continue;
+            if (shift < 0 && !divisible(a, -shift)) continue;
             const u64 part = mul(s.units.at(place), from.value);
             const u64 left = add(value, sign < 0 ? part : negative(part));
             if (!left) continue;
@@ -384,7 +390,6 @@ class Anneal {
             return;
         }
     }
-    static i32 place_shift(i32 place) { return unpacked(place).shift; }
     bool divisible(i32 a, i32 shift) {
         if (!s.has_forms) return false;
         const i64* form = s.form(a);

@@ -43,7 +43,8 @@ class Closure {
         for (const i32 e : s.signals[use.signal].terms) body_.push_back(s.terms[e]);
         const std::vector<Term> body = body_;
         s.remove_term(t);
-        for (const Term& e : body) s.add_term(use.row, e.signal, e.place + use.place, e.sign * use.sign);
+        for (const Term& e : body)
+            s.add_term(use.row, e.signal, e.place + use.place, e.sign * use.sign);
     }
 
     void remove_row(i32 n) {
@@ -75,7 +76,8 @@ class Closure {
             const Place p = unpacked(part.place);
             row.reach_row = std::max(row.reach_row, p.row + from.reach_row);
             row.reach_column = std::max(row.reach_column, p.column + from.reach_column);
-            const double lo = std::ldexp(from.range.lo, p.shift), hi = std::ldexp(from.range.hi, p.shift);
+            const double lo = std::ldexp(from.range.lo, p.shift);
+            const double hi = std::ldexp(from.range.hi, p.shift);
             sum.lo += part.sign < 0 ? -hi : lo;
             sum.hi += part.sign < 0 ? -lo : hi;
             if (s.has_forms) accumulate(n, part.signal, p, part.sign);
@@ -90,9 +92,11 @@ class Closure {
         const std::size_t offset = s.tap(0, p.row, p.column);
         const std::size_t size = problem.taps() - offset;
         if (p.shift >= 0)
-            for (std::size_t k = 0; k < size; k++) to[k + offset] += sign * (source[k] * (i64(1) << p.shift));
+            for (std::size_t k = 0; k < size; k++)
+                to[k + offset] += sign * (source[k] * (i64(1) << p.shift));
         else
-            for (std::size_t k = 0; k < size; k++) to[k + offset] += sign * (source[k] >> -p.shift);
+            for (std::size_t k = 0; k < size; k++)
+                to[k + offset] += sign * (source[k] >> -p.shift);
     }
 
     Range exact_range(i32 n) const {
@@ -175,9 +179,11 @@ class Closure {
     void swap_definition(const Pair& pair, i32 known) {
         const Term a = s.terms[pair.first], b = s.terms[pair.second];
         i32 place, sign;
-        if (!located(add(a.value, b.value), known, place, sign) || !s.fits(a.row, known, place)) return;
+        if (!located(add(a.value, b.value), known, place, sign)) return;
+        if (!s.fits(a.row, known, place)) return;
         if (s.depends(a.signal, known) || s.depends(b.signal, known)) return;
-        if (!s.fits(known, a.signal, a.place - place) || !s.fits(known, b.signal, b.place - place)) return;
+        if (!s.fits(known, a.signal, a.place - place)) return;
+        if (!s.fits(known, b.signal, b.place - place)) return;
         s.remove_term(pair.first);
         s.remove_term(pair.second);
         while (!s.signals[known].terms.empty()) s.remove_term(s.signals[known].terms.back());
@@ -210,7 +216,8 @@ class Closure {
 
     static i32 corner(i32 a, i32 b) {         // the least of each part
         const Place p = unpacked(a), q = unpacked(b);
-        return packed(std::min(p.shift, q.shift), std::min(p.column, q.column), std::min(p.row, q.row));
+        return packed(std::min(p.shift, q.shift), std::min(p.column, q.column),
+                      std::min(p.row, q.row));
     }
 
     void make_new(const std::vector<Pair>& pairs) {
@@ -226,7 +233,8 @@ class Closure {
         }
         if (usable.size() < 2) return;
         const i32 low = corner(a.place, b.place);
-        const i32 n = new_node(a.signal, a.place - low, 1, b.signal, b.place - low, a.sign * b.sign);
+        const i32 n = new_node(a.signal, a.place - low, 1,
+                               b.signal, b.place - low, a.sign * b.sign);
         i32 fitting = 0, place, turn;
         for (const Pair& pair : usable) {
             const Term &c = s.terms[pair.first], &d = s.terms[pair.second];

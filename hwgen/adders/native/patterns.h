@@ -93,7 +93,9 @@ class Patterns {
     std::size_t size() const { return slots_.size(); }
 
   private:
-    static std::size_t mixed(u64 key) { return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15 >> 20); }
+    static std::size_t mixed(u64 key) {
+        return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15 >> 20);
+    }
     std::vector<Pattern> slots_;
     std::vector<Pair> pairs_;
     std::size_t used_ = 0;

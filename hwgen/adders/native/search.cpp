@@ -18,7 +18,8 @@ extern "C" {
 EXPORT void* hwgen_new(i32 inputs, i32 outputs, i32 rows, i32 columns, i32 bits, i32 max_depth,
                 const double* lo, const double* hi, u64 seed) {
     Problem problem;
-    problem.inputs = inputs, problem.outputs = outputs, problem.rows = rows, problem.columns = columns;
+    problem.inputs = inputs, problem.outputs = outputs;
+    problem.rows = rows, problem.columns = columns;
     problem.bits = bits, problem.max_depth = max_depth;
     for (i32 n = 0; n < inputs; n++) problem.ranges.push_back({lo[n], hi[n]});
     return new Search(problem, seed);
@@ -34,7 +35,9 @@ EXPORT double hwgen_run(void* search, i64 steps, double from, double to, double 
     return anneal.best_cost;
 }
 
-EXPORT i64 hwgen_size(void* search) { return static_cast<i64>(static_cast<Search*>(search)->anneal.best.size()); }
+EXPORT i64 hwgen_size(void* search) {
+    return static_cast<i64>(static_cast<Search*>(search)->anneal.best.size());
+}
 EXPORT void hwgen_best(void* search, i32* out) {
     const auto& best = static_cast<Search*>(search)->anneal.best;
     std::memcpy(out, best.data(), best.size() * sizeof(i32));

@@ -1,5 +1,6 @@
 // Widths of words from ranges, and about how many bits the adders of a row have.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -43,12 +44,11 @@ class Sum {
         while (words_.size() > 1) {
             const Word a = least(), b = least();
             const i32 low = std::min(a.shift, b.shift), high = std::max(a.shift, b.shift);
-            Range r = {std::ldexp(a.range.lo, a.shift - low) + std::ldexp(b.range.lo, b.shift - low),
-                       std::ldexp(a.range.hi, a.shift - low) + std::ldexp(b.range.hi, b.shift - low)};
+            const i32 up_a = a.shift - low, up_b = b.shift - low;
+            const Range r = {std::ldexp(a.range.lo, up_a) + std::ldexp(b.range.lo, up_b),
+                             std::ldexp(a.range.hi, up_a) + std::ldexp(b.range.hi, up_b)};
             i32 width = width_of(r);
-            if (words_.empty()) {             // the row itself, whose range is exact
-                width = std::min(width, width_of(whole));
-            }
+            if (words_.empty()) width = std::min(width, width_of(whole));     // the row itself
             total += std::max(width - (high - low), 1);
             words_.push_back({r, low, width_of(r) + low});
         }

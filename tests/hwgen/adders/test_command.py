@@ -155,3 +155,24 @@ def test_wrong_option(matrix_file, options, message):
     with pytest.raises(HwgenError) as caught:
         run(matrix_file, **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("delays", "inputs"), [("column", 9), ("row", 3)])
+def test_delays(matrix_file, tmp_path, delays, inputs):
+    target = tmp_path / "graph.v"
+    result = run(matrix_file, conv="3,3", delays=delays, steps=100, verilog=target)
+    assert list(result) == KEYS
+    assert result["verified"] is True
+    assert (result["inputs"], result["input_bits"]) == (inputs, 8 * inputs)
+    assert result["ff_bits"] > 0
+    assert (result["line_bits"] > 0) == (delays == "row") == ("parameter ROW" in target.read_text())
+    ports = re.search(r"module adder_graph ?(?:#\(.*?\) )?\((.*?)\);", target.read_text(), re.S)
+    assert ports is not None
+    assert sorted(re.findall(r"\b(clk|en|x|y)\b", ports[1])) == ["clk", "en", "x", "y"]
+
+
+def test_delays_pipelined(matrix_file):
+    one, two = (run(matrix_file, conv="3,3", delays="column", steps=0, pipelined=pipelined)
+                for pipelined in (False, True))
+    assert (one["latency"], two["latency"]) == (0, two["depth"])
+    assert two["ff_bits"] > one["ff_bits"]

@@ -77,7 +77,7 @@ def test_tiny_matrices_are_optimal():
     beyond = []
     for entries in list(itertools.product(values, repeat=4))[::10]:
         matrix = np.array(entries).reshape(2, 2)
-        graph = build(matrix, input_lo=-8, input_hi=7, steps=60)
+        graph = build(matrix, input_lo=-8, input_hi=7, steps=500)
         beyond.append(len(graph.nodes) - least_adders(matrix))
     assert min(beyond) >= 0
     assert max(beyond) == 0
