@@ -9,6 +9,7 @@ import numpy as np
 from amaranth.lib import wiring
 
 from hwgen.adders.schedule import Schedule
+from hwgen.adders.serial import SerialSchedule
 from hwgen.layers import (
     Activation,
     Add,
@@ -32,6 +33,7 @@ from hwgen.stream.gather import Gather, Select
 from hwgen.stream.join import Sum
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan, Plan, stream_order
+from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
 
 GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
@@ -76,10 +78,19 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
     match layer:
         case Conv2d() | AvgPool():
             rows, columns = axes(layer, source.height, source.width)
-            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
             bias = (
                 layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
             )
+            if plan.form == "serial":
+                taps = rows.kernel * columns.kernel
+                ends = (np.minimum(np.tile(source.lo, taps), 0),
+                        np.maximum(np.tile(source.hi, taps), 0))
+                graph = make_graph(layer_matrix(plan), *ends).graph
+                return SerialLinear(
+                    source=source, rows=rows, columns=columns, bias=bias, format=plan.format,
+                    schedule=SerialSchedule(graph, plan.digit),
+                )
+            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
             schedule = make_graph(
                 layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi)
             )

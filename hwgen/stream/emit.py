@@ -23,6 +23,7 @@ from hwgen.stream import estimate, timing
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.linear import Linear
 from hwgen.stream.plan import LayerPlan, Options, make_plan
+from hwgen.stream.serial import SerialLinear
 from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
 
@@ -34,7 +35,7 @@ def make_top(
     cache).
     """
     plan = make_plan(network, options)
-    total = sum(layer.form == "graph" for layer in plan.layers)
+    total = sum(layer.form in ("graph", "serial") for layer in plan.layers)
     done = 0
 
     def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array) -> Schedule:
@@ -155,9 +156,11 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
             "latency": timing.part_latency(part) if part else 0,
             "why": plan.why,
         }
-        if isinstance(part, Linear):
+        if isinstance(part, (Linear, SerialLinear)):
             graph = part.schedule.graph
             entry["adders"], entry["depth"] = graph.adders, graph.depth
+        if isinstance(part, SerialLinear):
+            entry["serial"] = {"digit": part.schedule.digit, "digits": part.schedule.digits}
         if plan.code is not None:
             entry["rom"] = {
                 "lanes": plan.code.lanes,
@@ -170,7 +173,7 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
                 "magnitude_bits": plan.code.magnitude_bits,
                 "code_bits": plan.code.code_bits,
             }
-        if plan.fifos:
+        if any(plan.fifos) or len(plan.fifos) > 1:
             entry["fifos"] = list(plan.fifos)
             entry["why"] = f"{plan.why}; queues of {', '.join(map(str, plan.fifos))} beats"
         layers.append(entry)

@@ -17,6 +17,7 @@ from hwgen.stream.largest import ArgMax, WindowMax
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan
 from hwgen.stream.requantise import Activation, Requantise, digits_of
+from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
 
 Cost = dict[str, int]
@@ -56,6 +57,8 @@ def _cost(part: Any) -> Cost:
             graph = part.schedule.graph
             bias = part.format.bits if part.bias.any() else 0
             return {"lut": graph.adder_bits + bias, "ff": part.schedule.ff_bits + bias}
+        case SerialLinear():
+            return _serial(part)
         case Window():
             registers = part.rows.kernel * (part.columns.reach + 1) * part.format.bits
             memory = _memory(part.columns.places, part.rows.reach * part.format.bits)
@@ -97,6 +100,20 @@ def _cost(part: Any) -> Cost:
         case DenseRom():
             return _rom(part)
     return {}
+
+
+def _serial(part: SerialLinear) -> Cost:
+    window, schedule = part.window, part.schedule
+    bits = window.format.bits
+    memory = _memory(window.columns.places, window.rows.reach * bits)
+    steps, taps = window.steps, window.rows.kernel * window.format.lanes * window.digit
+    chain = (window.columns.reach * steps + 1) * taps
+    bias = part.format.bits if part.bias.any() else 0
+    return {
+        **memory,
+        "lut": memory.get("lut", 0) + schedule.lut + (steps - 1) * taps + bits + 60 + bias,
+        "ff": memory.get("ff", 0) + schedule.ff_bits + chain + len(window.x) + part.format.bits,
+    }
 
 
 def _rom(part: DenseRom) -> Cost:

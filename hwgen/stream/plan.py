@@ -1,8 +1,8 @@
 """Which form each layer takes in the streaming engine, how fast it is and about what it costs.
 
-Forms: ``graph`` (window or gather, then an adder graph), ``rom`` (a dense layer in time, weights in
-a memory), ``lanes`` (one unit a channel: requantise, activation, sum), ``max`` (window and
-comparators), ``wire`` (nothing but names).
+Forms: ``graph`` (window or gather, then an adder graph), ``serial`` (the same graph, its adders a
+digit a cycle), ``rom`` (a dense layer in time, weights in a memory), ``lanes`` (one unit a channel:
+requantise, activation, sum), ``max`` (window and comparators), ``wire`` (nothing but names).
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from hwgen.stream.beat import BeatFormat
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.fifo_depth import axes, fifo_depths
 from hwgen.stream.requantise import lanes_agree
+from hwgen.stream.serial_window import Walk
 
+MOST_DIGIT = 4  # bits a cycle; from there on a digit-serial graph is as large as a whole one
 GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
 
 
@@ -57,13 +59,19 @@ class Options:
     fifo_slack : int or None
         Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for
         the stream never to be held up.
+    digit : int or None
+        Bits a cycle of the layers with windows that may be digit-serial, 0 for all bits at once;
+        None: the fewest that keep up.
     """
 
     dense: str = "auto"
     interval: int | None = None
     fifo_slack: int | None = None
+    digit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.digit is not None and self.digit < 0:
+            raise HwgenError(f"digit: 0 or more bits needed, not {self.digit}")
         if self.dense not in ("auto", "graph", "rom"):
             raise HwgenError(f"dense: auto, graph or rom needed, not {self.dense!r}")
 
@@ -88,8 +96,11 @@ class LayerPlan:
     code : DenseCode or None
         Of a layer from ROM.
     fifos : tuple of int
-        Depth of the queue at each source of a join, 0 for none: the fewest beats that do, until the
-        engine is built and its latencies are known.
+        Depth of the queue at each source of a join, or in front of a layer that takes its pixels
+        more evenly than they come, 0 for none: the fewest beats that do, until the engine is built
+        and its latencies are known.
+    digit : int
+        Bits a cycle of a layer in serial form; 0 otherwise.
     """
 
     layer: Layer
@@ -100,6 +111,7 @@ class LayerPlan:
     unfold: bool = False
     code: DenseCode | None = None
     fifos: tuple[int, ...] = ()
+    digit: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +201,45 @@ class _Planner:
     def _window(
         self, layer: Conv2d | AvgPool | MaxPool, sources: tuple[BeatFormat, ...]
     ) -> LayerPlan:
-        form = "max" if isinstance(layer, MaxPool) else "graph"
-        why = (
-            "a comparator tree over the window"
-            if form == "max"
-            else "one window a cycle through one adder graph"
-        )
-        return LayerPlan(layer, form, sources, self._whole(layer), why, unfold=sources[0].folds > 1)
+        format, unfold = self._whole(layer), sources[0].folds > 1
+        if isinstance(layer, MaxPool):
+            why = "a comparator tree over the window"
+            return LayerPlan(layer, "max", sources, format, why, unfold=unfold)
+        budget = max(self.options.interval or 0, self.structural)
+        digit = None if unfold or not self._may_wait(layer) else self._digit(layer, sources[0])
+        if digit:
+            walk = serial_walk(self.network, self.ranges, layer, digit)
+            why = (
+                f"an adder graph of {digit} bits a cycle: {walk.interval} of {budget} cycles, "
+                f"{walk.digits} a window"
+            )
+            return LayerPlan(layer, "serial", sources, format, why, fifos=(0,), digit=digit)
+        why = "one window a cycle through one adder graph"
+        return LayerPlan(layer, "graph", sources, format, why, unfold=unfold)
+
+    def _may_wait(self, layer: Layer) -> bool:
+        """Tell whether a layer may take its pixels when it wants: its source is its own, and no
+        branch behind it waits for another one.
+        """
+        behind, found = [layer.name], {layer.name}
+        while behind:
+            for reader in self.network.readers[behind.pop()]:
+                if isinstance(self.network.by_name[reader], (Add, Concat)):
+                    return False
+                if reader not in found:
+                    found.add(reader)
+                    behind.append(reader)
+        return len(self.network.readers[layer.inputs[0]]) == 1
+
+    def _digit(self, layer: Conv2d | AvgPool, source: BeatFormat) -> int | None:
+        """Return the fewest bits a cycle that keep up, or None if only all at once do."""
+        if self.options.digit is not None:
+            return self.options.digit
+        budget = max(self.options.interval or 0, self.structural)
+        for digit in range(1, MOST_DIGIT + 1):
+            if serial_walk(self.network, self.ranges, layer, digit).interval <= budget:
+                return digit
+        return None
 
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]
@@ -306,6 +350,21 @@ def ordered_weight(layer: Dense, source: BeatFormat) -> Int64Array:
     """Return a dense layer's weights in the order of the stream, (outputs, beats, lanes)."""
     order = stream_order(source)
     return np.where(order >= 0, layer.weight[:, order], 0)
+
+
+def serial_walk(
+    network: Network, ranges: Mapping[str, Range], layer: Conv2d | AvgPool, digit: int
+) -> Walk:
+    """Return the walk of a layer's window if its words come ``digit`` bits a cycle."""
+    source = network.tensors[layer.source]
+    rows, columns = axes(layer, source.height, source.width)
+    sums = ranges[layer.name]
+    bias = layer.bias if isinstance(layer, Conv2d) else np.zeros(1, np.int64)
+    widths = [bits for bits, _ in Range(sums.lo - bias, sums.hi - bias).shapes()]
+    steps = -(-max(bits for bits, _ in ranges[layer.source].shapes()) // digit)
+    return Walk(
+        rows=rows, columns=columns, steps=steps, digits=max(steps, -(-max(widths) // digit))
+    )
 
 
 def structural_interval(network: Network) -> int:

@@ -18,6 +18,8 @@ from hwgen.stream.gather import Gather
 from hwgen.stream.join import queue_latency
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.plan import LayerPlan
+from hwgen.stream.serial import SerialLinear
+from hwgen.stream.serial_window import Walk
 from hwgen.stream.window import Axis, Window
 
 
@@ -83,6 +85,26 @@ def queue_depths(
     return tuple(depths)
 
 
+def smoothing_depth(walk: Walk, times: Int64Array, interval: int) -> int:
+    """Return the depth of the queue in front of a serial window for its source never to be held up.
+
+    Parameters: walk; times at which the first image's pixels come; interval, cycles from image to
+    image up to here.
+    """
+    ready = 0, 0
+    offered = np.concatenate([times + n * interval for n in range(4)])
+    taken = []
+    for n in range(4):
+        late = times + n * interval + queue_latency(3)
+        done, _, ready = walk.run(late, ready)
+        taken.append(done)
+    waiting = np.searchsorted(offered, np.concatenate(taken), side="right") - np.arange(
+        offered.size
+    )
+    depth = int(waiting.max())
+    return 0 if depth <= 1 else depth + 1
+
+
 def part_interval(part: Any) -> int:
     """Return the cycles an image takes in one layer, 0 in one that is only wiring."""
     if isinstance(part, Chain):
@@ -122,6 +144,8 @@ def _through(part: Any, times: Int64Array) -> Int64Array:
         return times + part.latency
     if isinstance(part, Window):
         return _window(part, times)
+    if isinstance(part, SerialLinear):
+        return part.departures(times)
     if isinstance(part, Gather):
         return times[part.count - 1 :: part.count] + part.latency
     if isinstance(part, DenseRom):

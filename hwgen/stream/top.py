@@ -20,6 +20,7 @@ from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
 from hwgen.stream.gather import Gather, Select
 from hwgen.stream.join import Fifo, Join
 from hwgen.stream.plan import LayerPlan, Plan
+from hwgen.stream.serial import SerialLinear
 from hwgen.verilog import add
 
 
@@ -71,7 +72,11 @@ class StreamTop(wiring.Component):
                 else build_layer(one, plan, make_graph)
             )
             sources = [times[source] for source in one.layer.inputs]
-            if one.fifos and plan.options.fifo_slack is None:
+            if isinstance(part, SerialLinear):
+                pace = max(self.interval, part.interval)
+                depth = timing.smoothing_depth(part.window.walk, sources[0], pace)
+                one = replace(one, fifos=(depth,))
+            elif one.fifos and plan.options.fifo_slack is None:
                 one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
             times[name] = timing.departures(one, part, sources)
             self.interval = max(self.interval, timing.part_interval(part))
@@ -158,6 +163,7 @@ class StreamTop(wiring.Component):
                     add(m, platform, f"{name}__fifo_{n}", fifo)
                     _connect(m, sources[n], fifo.i)
                     sources[n] = fifo.o
+        if len(plan.formats) > 1:
             join = Join(formats=list(plan.formats))
             add(m, platform, f"{name}__join", join)
             for n, source in enumerate(sources):
