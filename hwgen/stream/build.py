@@ -27,12 +27,15 @@ from hwgen.ranges import Range
 from hwgen.stream import largest, requantise
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer
+from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.fifo_depth import axes
-from hwgen.stream.gather import Gather, Select
+from hwgen.stream.gather import Gather, Select, Unpack
 from hwgen.stream.join import Sum
+from hwgen.stream.layer_plan import LayerPlan, Plan, stream_order
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.plan import LayerPlan, Plan, stream_order
+from hwgen.stream.pick_code import PickCode
+from hwgen.stream.pool import Pool, separate
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
 
@@ -98,11 +101,12 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
         case Dense() if plan.form == "graph":
             return _dense_graph(plan, whole, make_graph)
         case Dense():
+            if isinstance(plan.code, PickCode):
+                return DensePick(code=plan.code, source=source, format=plan.format)
             assert plan.code is not None
-            parts["unit"] = DenseRom(
-                code=plan.code, bias=layer.bias, source=source, format=plan.format
-            )
-            return parts["unit"]
+            return DenseRom(code=plan.code, bias=layer.bias, source=source, format=plan.format)
+        case MaxPool() if separate(layer):
+            return Pool(layer=layer, source=source, format=plan.format)
         case MaxPool():
             rows, columns = axes(layer, source.height, source.width)
             padded = any(layer.padding)
@@ -111,10 +115,15 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             )
             maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
             parts |= {"window": window, "maximum": maximum}
-        case Requantise():
-            parts["lanes"] = requantise.Requantise(layer=layer, source=source, format=plan.format)
-        case Activation():
-            parts["lanes"] = requantise.Activation(layer=layer, source=source, format=plan.format)
+        case Requantise() | Activation():
+            format = plan.unpack or plan.format
+            parts["lanes"] = (
+                requantise.Requantise(layer=layer, source=source, format=format)
+                if isinstance(layer, Requantise)
+                else requantise.Activation(layer=layer, source=source, format=format)
+            )
+            if plan.unpack is not None:
+                parts["unpack"] = Unpack(source=plan.unpack, format=plan.format)
         case Add():
             return Chain(
                 parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)}

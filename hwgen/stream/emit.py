@@ -21,8 +21,10 @@ from hwgen.network import Network
 from hwgen.progress import Progress, silent
 from hwgen.stream import estimate, timing
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.layer_plan import LayerPlan, Options
 from hwgen.stream.linear import Linear
-from hwgen.stream.plan import LayerPlan, Options, make_plan
+from hwgen.stream.pick_code import PickCode
+from hwgen.stream.plan import make_plan
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
@@ -161,7 +163,11 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
             entry["adders"], entry["depth"] = graph.adders, graph.depth
         if isinstance(part, SerialLinear):
             entry["serial"] = {"digit": part.schedule.digit, "digits": part.schedule.digits}
-        if plan.code is not None:
+        if isinstance(plan.code, PickCode):
+            code = plan.code
+            entry["pick"] = {"lanes": code.lanes, "terms": code.terms, "slots": code.slots,
+                             "steps": code.steps, "base": code.base}
+        elif plan.code is not None:
             entry["rom"] = {
                 "lanes": plan.code.lanes,
                 "terms": plan.code.terms,

@@ -11,11 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from hwgen.stream.control import SkidBuffer
+from hwgen.stream.dense_pick import DensePick
+from hwgen.stream.dense_plan import pick_bram, pick_lut
 from hwgen.stream.dense_rom import DenseRom
-from hwgen.stream.gather import Gather
+from hwgen.stream.gather import Gather, Unpack
 from hwgen.stream.largest import ArgMax, WindowMax
+from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.plan import LayerPlan
+from hwgen.stream.pool import Pool
 from hwgen.stream.requantise import Activation, Requantise, digits_of
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
@@ -99,6 +102,20 @@ def _cost(part: Any) -> Cost:
             return {"ff": part.source.bits * part.count}
         case DenseRom():
             return _rom(part)
+        case DensePick():
+            code = part.code
+            ff = code.word_bits + code.lanes * code.terms * 3 * (part.bits + 1)
+            return {"lut": pick_lut(code, part.bits), "ff": ff, "bram": pick_bram(code, part.bits)}
+        case Pool():
+            cells = -(-part.source.width // part.layer.kernel[1]) * part.source.folds
+            memory = _memory(cells, part.format.bits)
+            return {
+                **memory,
+                "lut": memory.get("lut", 0) + 3 * part.format.bits + 30,
+                "ff": memory.get("ff", 0) + 2 * part.format.bits + 20,
+            }
+        case Unpack():
+            return {"lut": part.format.bits * part.format.folds // 2 + 8, "ff": 4}
     return {}
 
 

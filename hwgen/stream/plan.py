@@ -1,19 +1,17 @@
 """Which form each layer takes in the streaming engine, how fast it is and about what it costs.
 
 Forms: ``graph`` (window or gather, then an adder graph), ``serial`` (the same graph, its adders a
-digit a cycle), ``rom`` (a dense layer in time, weights in a memory), ``lanes`` (one unit a channel:
-requantise, activation, sum), ``max`` (window and comparators), ``wire`` (nothing but names).
+digit a cycle), ``rom`` (a dense layer in time, lanes that shift), ``pick`` (the same, lanes that
+pick their activations), ``lanes`` (one unit a channel: requantise, activation, sum), ``max``
+(comparators), ``wire`` (nothing but names).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwgen.adders.csd import digit_count
-from hwgen.errors import HwgenError
 from hwgen.layers import (
     Activation,
     Add,
@@ -24,125 +22,28 @@ from hwgen.layers import (
     Dense,
     Flatten,
     Input,
-    Int64Array,
     Layer,
     MaxPool,
     Requantise,
 )
 from hwgen.network import Network
 from hwgen.ranges import Range, value_ranges
+from hwgen.stream import dense_plan
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.fifo_depth import axes, fifo_depths
+from hwgen.stream.layer_plan import LayerPlan, Options, Plan, stream_order
+from hwgen.stream.pool import separate
 from hwgen.stream.requantise import lanes_agree
 from hwgen.stream.serial_window import Walk
 
-MOST_DIGIT = 4  # bits a cycle; from there on a digit-serial graph is as large as a whole one
-GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
+__all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
 
+BLOCK_PRICE = 4  # LUT positions that a block RAM is worth, where either would do
+MOST_DIGIT = 4  # bits a cycle; from there on a digit-serial graph is as large as a whole one
 
 # Of the engine's top module, whose instances carry the layers' names.
 PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"
                                         for name in ("data", "valid", "ready", "last")))
-
-
-@dataclass(frozen=True)
-class Options:
-    """Choices of the user.
-
-    Parameters
-    ----------
-    dense : "auto", "graph" or "rom"
-        Form of the dense layers.
-    interval : int or None
-        Cycles an image may take; None: as many as the layers in front of the dense ones need.
-    fifo_slack : int or None
-        Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for
-        the stream never to be held up.
-    digit : int or None
-        Bits a cycle of the layers with windows that may be digit-serial, 0 for all bits at once;
-        None: the fewest that keep up.
-    """
-
-    dense: str = "auto"
-    interval: int | None = None
-    fifo_slack: int | None = None
-    digit: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.digit is not None and self.digit < 0:
-            raise HwgenError(f"digit: 0 or more bits needed, not {self.digit}")
-        if self.dense not in ("auto", "graph", "rom"):
-            raise HwgenError(f"dense: auto, graph or rom needed, not {self.dense!r}")
-
-
-@dataclass(frozen=True, eq=False)
-class LayerPlan:
-    """One layer as it will be built.
-
-    Parameters
-    ----------
-    layer : Layer
-    form : str
-        See the module's head.
-    formats : tuple of BeatFormat
-        Of what comes from each source.
-    format : BeatFormat
-        Of the output.
-    why : str
-        The reason for the form, for people.
-    unfold : bool
-        The source's folds are gathered to whole pixels first.
-    code : DenseCode or None
-        Of a layer from ROM.
-    fifos : tuple of int
-        Depth of the queue at each source of a join, or in front of a layer that takes its pixels
-        more evenly than they come, 0 for none: the fewest beats that do, until the engine is built
-        and its latencies are known.
-    digit : int
-        Bits a cycle of a layer in serial form; 0 otherwise.
-    """
-
-    layer: Layer
-    form: str
-    formats: tuple[BeatFormat, ...]
-    format: BeatFormat
-    why: str
-    unfold: bool = False
-    code: DenseCode | None = None
-    fifos: tuple[int, ...] = ()
-    digit: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """All layers as they will be built, in the network's order."""
-
-    network: Network
-    ranges: Mapping[str, Range]
-    layers: tuple[LayerPlan, ...]
-    options: Options = field(default_factory=Options)
-
-    def __getitem__(self, name: str) -> LayerPlan:
-        return next(plan for plan in self.layers if plan.layer.name == name)
-
-    @property
-    def formats(self) -> dict[str, BeatFormat]:
-        """Format of each layer's output."""
-        return {plan.layer.name: plan.format for plan in self.layers}
-
-
-def stream_order(format: BeatFormat) -> Int64Array:
-    """Return which element of the tensor, in C, H, W order, each lane of each beat carries; -1 for
-    none.
-
-    Returns: (beats, lanes) int64.
-    """
-    beat, lane = np.arange(format.beats)[:, None], np.arange(format.lanes)[None, :]
-    pixel, fold = beat // format.folds, beat % format.folds
-    channel = fold * format.lanes + lane
-    index = channel * (format.height * format.width) + pixel
-    return np.where(channel < format.channels, index, -1)
 
 
 def make_plan(network: Network, options: Options | None = None) -> Plan:
@@ -203,6 +104,10 @@ class _Planner:
     ) -> LayerPlan:
         format, unfold = self._whole(layer), sources[0].folds > 1
         if isinstance(layer, MaxPool):
+            if separate(layer):
+                tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
+                format = BeatFormat.of(tensor, values, lanes=sources[0].lanes)
+                return LayerPlan(layer, "max", sources, format, "one comparator a lane")
             why = "a comparator tree over the window"
             return LayerPlan(layer, "max", sources, format, why, unfold=unfold)
         budget = max(self.options.interval or 0, self.structural)
@@ -244,6 +149,12 @@ class _Planner:
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]
         agree = isinstance(layer, Activation) or lanes_agree(layer, source.lanes)
+        lanes = self._narrow(layer, source)
+        if lanes is not None:
+            tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
+            format = BeatFormat.of(tensor, values, lanes=lanes)
+            why = f"one unit a channel; then {lanes} at a time, as there are {format.folds} cycles"
+            return LayerPlan(layer, "lanes", sources, format, why, unpack=self._whole(layer))
         if source.folds == 1 or not agree:
             why = "one unit a channel" + ("" if agree else ": channels of one lane differ in scale")
             return LayerPlan(
@@ -255,6 +166,30 @@ class _Planner:
         return LayerPlan(
             layer, "lanes", sources, format, f"one unit for every {source.folds} channels"
         )
+
+    def _narrow(self, layer: Layer, source: BeatFormat) -> int | None:
+        """Return how many channels at a time suffice behind a layer that gives a pixel only every
+        so many cycles, or None if all are wanted: nothing but pools and a dense layer may follow.
+        """
+        before = self.plans[layer.inputs[0]]
+        if before.form != "serial" or source.folds > 1:
+            return None
+        name = layer.name
+        while True:
+            readers = [self.network.by_name[reader] for reader in self.network.readers[name]]
+            if len(readers) != 1:
+                return None
+            if isinstance(readers[0], Dense):
+                break
+            if not isinstance(readers[0], Flatten) and not (
+                isinstance(readers[0], MaxPool) and separate(readers[0])
+            ):
+                return None
+            name = readers[0].name
+        assert isinstance(before.layer, (Conv2d, AvgPool))
+        walk = serial_walk(self.network, self.ranges, before.layer, before.digit)
+        lanes = -(-source.lanes // walk.digits)
+        return lanes if lanes < source.lanes else None
 
     def _join(self, layer: Add | Concat, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         format = self._whole(layer)
@@ -303,53 +238,21 @@ class _Planner:
 
     def _dense(self, layer: Dense, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source = sources[0]
-        digits = int(digit_count(layer.weight).sum())
         budget = max(self.options.interval or 0, self.structural)
-        best = None if self.options.dense == "graph" else self._rom(layer, source, budget)
-        fits = best is not None and best.interval <= budget
-        if best is None or (
-            self.options.dense == "auto"
-            and digits <= GRAPH_DIGITS
-            and (not fits or _rom_cost(best) >= _graph_cost(digits, source))
-        ):
-            return LayerPlan(
-                layer,
-                "graph",
-                sources,
-                self._whole(layer),
-                f"{digits} digits: an adder graph, used once an image",
-            )
-        tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
-        why = (
-            f"{best.lanes} lanes of {best.terms} do {layer.weight.size} weights in {best.interval} "
-            f"of {budget} cycles"
+        found = dense_plan.choices(layer, source, budget)
+        wanted = self.options.dense
+        found = [one for one in found if wanted in ("auto", one.form)] or found[:1]
+        best = min(found, key=lambda one: (
+            max(one.interval - budget, 0), one.lut + BLOCK_PRICE * one.bram))
+        if best.code is None:
+            return LayerPlan(layer, "graph", sources, self._whole(layer), best.why)
+        format = BeatFormat.of(
+            self.network.tensors[layer.name], self.ranges[layer.name], lanes=best.code.lanes
         )
+        fifos = (0,) if best.form == "pick" else ()
         return LayerPlan(
-            layer, "rom", sources, BeatFormat.of(tensor, values, lanes=best.lanes), why, code=best
+            layer, best.form, sources, format, best.why, code=best.code, fifos=fifos
         )
-
-    def _rom(self, layer: Dense, source: BeatFormat, budget: int) -> DenseCode:
-        """Return the cheapest unit that keeps the interval, or the fastest if none does."""
-        weight = ordered_weight(layer, source)
-        outputs = layer.weight.shape[0]
-        found: list[tuple[tuple[float, ...], DenseCode]] = []
-        terms = 1
-        while True:
-            steps = DenseCode(weight, outputs, terms).steps
-            slots = min(max(budget // steps, 1), outputs)
-            lanes = -(-outputs // slots)
-            code = DenseCode(weight, lanes, terms)
-            late = code.interval > budget
-            found.append(((late, code.interval if late else 0, _rom_cost(code)), code))
-            if terms >= weight.shape[2]:
-                return min(found, key=lambda pair: pair[0])[1]
-            terms = min(2 * terms, weight.shape[2])
-
-
-def ordered_weight(layer: Dense, source: BeatFormat) -> Int64Array:
-    """Return a dense layer's weights in the order of the stream, (outputs, beats, lanes)."""
-    order = stream_order(source)
-    return np.where(order >= 0, layer.weight[:, order], 0)
 
 
 def serial_walk(
@@ -376,15 +279,3 @@ def structural_interval(network: Network) -> int:
             rows, columns = axes(layer, source.height, source.width)
             interval = max(interval, rows.places * columns.places)
     return interval
-
-
-def _rom_cost(code: DenseCode) -> float:
-    """LUT positions, roughly: shifters and accumulators, and the image's words."""
-    return code.lanes * (24 + 40 * code.terms) + 60 + 8 * 8 * code.terms
-
-
-def _graph_cost(digits: int, source: BeatFormat) -> float:
-    """LUT positions, roughly: shared adders of a dozen bits; the gathered words are flip-flops
-    alone.
-    """
-    return 0.7 * digits * 14 + source.beats * source.bits * 0.5

@@ -57,6 +57,13 @@ class SerialLinear(wiring.Component):
         self.latency = self.window.latency + self.graph.latency + 1
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
+    def take(
+        self, offered: Int64Array, ready: tuple[int, int] = (0, 0)
+    ) -> tuple[Int64Array, tuple[int, int]]:
+        """Return when each pixel of an image is taken, see ``Walk.run``."""
+        taken, _, ready = self.window.walk.run(offered, ready)
+        return taken, ready
+
     def departures(self, times: Int64Array) -> Int64Array:
         """Return when each beat of the first image is offered, given when its pixels are."""
         return self.window.walk.run(times)[1] + self.latency

@@ -16,10 +16,8 @@ from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.frame import FrameGuard
 from hwgen.stream.gather import Gather
 from hwgen.stream.join import queue_latency
+from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.plan import LayerPlan
-from hwgen.stream.serial import SerialLinear
-from hwgen.stream.serial_window import Walk
 from hwgen.stream.window import Axis, Window
 
 
@@ -85,22 +83,20 @@ def queue_depths(
     return tuple(depths)
 
 
-def smoothing_depth(walk: Walk, times: Int64Array, interval: int) -> int:
-    """Return the depth of the queue in front of a serial window for its source never to be held up.
+def smoothing_depth(part: Any, times: Int64Array, interval: int) -> int:
+    """Return the depth of the queue in front of a layer for its source never to be held up.
 
-    Parameters: walk; times at which the first image's pixels come; interval, cycles from image to
-    image up to here.
+    Parameters: part, component with ``take``; times at which the first image's beats come;
+    interval, cycles from image to image.
     """
-    ready = 0, 0
-    offered = np.concatenate([times + n * interval for n in range(4)])
-    taken = []
-    for n in range(4):
-        late = times + n * interval + queue_latency(3)
-        done, _, ready = walk.run(late, ready)
-        taken.append(done)
-    waiting = np.searchsorted(offered, np.concatenate(taken), side="right") - np.arange(
-        offered.size
-    )
+    images = 4
+    taken, ready = [], (0, 0)
+    for n in range(images):
+        gone, ready = part.take(times + n * interval + queue_latency(3), ready)
+        taken.append(gone)
+    offered = np.concatenate([times + n * interval for n in range(images)])
+    places = np.arange(offered.size)
+    waiting = np.searchsorted(offered, np.concatenate(taken), side="right") - places
     depth = int(waiting.max())
     return 0 if depth <= 1 else depth + 1
 
@@ -144,8 +140,9 @@ def _through(part: Any, times: Int64Array) -> Int64Array:
         return times + part.latency
     if isinstance(part, Window):
         return _window(part, times)
-    if isinstance(part, SerialLinear):
-        return part.departures(times)
+    if hasattr(part, "departures"):
+        found: Int64Array = part.departures(times)
+        return found
     if isinstance(part, Gather):
         return times[part.count - 1 :: part.count] + part.latency
     if isinstance(part, DenseRom):

@@ -19,8 +19,7 @@ from hwgen.stream.fifo_depth import axes
 from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
 from hwgen.stream.gather import Gather, Select
 from hwgen.stream.join import Fifo, Join
-from hwgen.stream.plan import LayerPlan, Plan
-from hwgen.stream.serial import SerialLinear
+from hwgen.stream.layer_plan import LayerPlan, Plan
 from hwgen.verilog import add
 
 
@@ -72,10 +71,9 @@ class StreamTop(wiring.Component):
                 else build_layer(one, plan, make_graph)
             )
             sources = [times[source] for source in one.layer.inputs]
-            if isinstance(part, SerialLinear):
-                pace = max(self.interval, part.interval)
-                depth = timing.smoothing_depth(part.window.walk, sources[0], pace)
-                one = replace(one, fifos=(depth,))
+            if len(one.fifos) == 1:
+                pace = max(self.interval, timing.part_interval(part))
+                one = replace(one, fifos=(timing.smoothing_depth(part, sources[0], pace),))
             elif one.fifos and plan.options.fifo_slack is None:
                 one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
             times[name] = timing.departures(one, part, sources)
