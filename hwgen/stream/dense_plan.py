@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.adders.csd import digit_count
+from hwgen.adders.csd import csd_digits, digit_count
 from hwgen.layers import Dense, Int64Array
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.chip import ECP5, Chip, even
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.layer_plan import stream_order
-from hwgen.stream.pick_code import PickCode
+from hwgen.stream.pick_code import PickCode, slot_lengths
 
 GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
-BLOCK = 18 * 1024    # bits of a block RAM; a word of it has at most 36
-LANES = 8            # of the form pick, at most: from there on it has no use for fewer terms
+LANES = 8  # of the form pick, at most: from there on it has no use for fewer terms
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Choice:
     ----------
     form : str
         graph, rom or pick.
-    code : DenseCode, PickCode or None
+    lanes, terms : int
+        Of rom and pick.
     lut, bram : int
         LUT positions and block RAMs, roughly.
     interval : int
@@ -37,35 +37,51 @@ class Choice:
     """
 
     form: str
-    code: DenseCode | PickCode | None
+    lanes: int
+    terms: int
     lut: int
     bram: int
     interval: int
     why: str
 
+    def code(self, layer: Dense, source: BeatFormat) -> DenseCode | PickCode | None:
+        """Return the schedule of this way for a layer whose words have this format."""
+        weight = ordered_weight(layer, source)
+        if self.form == "rom":
+            return DenseCode(weight, self.lanes, self.terms)
+        if self.form == "pick":
+            return PickCode(weight, layer.bias, self.lanes, self.terms)
+        return None
 
-def choices(layer: Dense, source: BeatFormat, budget: int) -> list[Choice]:
-    """Return the ways to build a dense layer: the smallest of each kind that keeps up, or the
-    fastest of a kind of which none does.
 
-    Parameters: source, format of the words; budget, cycles an image.
+def choices(layer: Dense, source: BeatFormat, budget: int, chip: Chip = ECP5) -> list[Choice]:
+    """Return the ways to build a dense layer that keep up, or the fastest if none does.
+
+    Parameters: source, format of the words; budget, cycles an image; chip.
     """
-    digits = int(digit_count(layer.weight).sum())
-    found = [_best(_roms(layer, source, budget), budget)]
-    picks = list(_picks(layer, source, budget))
-    if picks:
-        late = [one for one in picks if one.interval <= budget] or [_best(picks, budget)]
-        found += late
+    counts = power_counts(layer.weight)
+    found = [*_roms(layer, source, budget, counts, chip), *_picks(layer, source, budget, counts,
+                                                                  chip)]
+    digits = int(counts.sum())
     if digits <= GRAPH_DIGITS:
         lut = round(0.7 * digits * 14 + source.beats * source.bits * 0.5)
         why = f"{digits} digits: an adder graph, used once an image"
-        found.append(Choice("graph", None, lut, 0, source.beats, why))
-    return found
+        found.append(Choice("graph", 1, 1, lut, 0, source.beats, why))
+    kept = [one for one in found if one.interval <= budget]
+    return kept or [min(found, key=lambda one: (one.interval, one.lut))]
 
 
-def _best(found: Iterator[Choice] | list[Choice], budget: int) -> Choice:
-    return min(found, key=lambda one: (
-        one.interval > budget, one.interval if one.interval > budget else 0, one.lut, one.bram))
+def power_counts(weight: Int64Array) -> Int64Array:
+    """Return the signed digits of each output and power of two, (outputs, powers), from the
+    smallest power used up.
+    """
+    index, shift, _ = csd_digits(weight)
+    if not shift.size:
+        return np.zeros((weight.shape[0], 1), np.int64)
+    base = int(shift.min())
+    counts = np.zeros((weight.shape[0], int(shift.max()) - base + 1), np.int64)
+    np.add.at(counts, (index // weight.shape[1], shift - base), 1)
+    return counts
 
 
 def ordered_weight(layer: Dense, source: BeatFormat) -> Int64Array:
@@ -74,78 +90,64 @@ def ordered_weight(layer: Dense, source: BeatFormat) -> Int64Array:
     return np.where(order >= 0, layer.weight[:, order], 0)
 
 
-def _roms(layer: Dense, source: BeatFormat, budget: int) -> Iterator[Choice]:
+def _roms(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
+          chip: Chip) -> list[Choice]:
     """Units that shift, for 1, 2, 4, ... terms."""
-    weight = ordered_weight(layer, source)
-    outputs, terms = layer.weight.shape[0], 1
+    outputs, terms, found = layer.weight.shape[0], 1, []
+    passes = max(int(digit_count(layer.weight).max(initial=0)), 1)
+    bits = counts.shape[1].bit_length() + 1
     while True:
-        steps = DenseCode(weight, outputs, terms).steps
+        steps = source.beats * -(-source.lanes // terms) * passes
         slots = min(max(budget // steps, 1), outputs)
-        code = DenseCode(weight, -(-outputs // slots), terms)
-        lut = code.lanes * (24 + 40 * code.terms) + 60 + 8 * 8 * code.terms
-        bram = blocks(code.interval, code.lanes * code.terms * code.code_bits)
-        why = (
-            f"{code.lanes} lanes of {code.terms} do {layer.weight.size} weights in "
-            f"{code.interval} of {budget} cycles"
-        )
-        yield Choice("rom", code, lut, bram, max(code.interval, source.beats), why)
-        if terms >= weight.shape[2]:
-            return
-        terms = min(2 * terms, weight.shape[2])
+        lanes = -(-outputs // slots)
+        cycles = -(-outputs // lanes) * steps
+        lut = lanes * (24 + 40 * terms) + 60 + 8 * 8 * terms
+        why = (f"{lanes} lanes of {terms} do {layer.weight.size} weights in {cycles} of {budget} "
+               "cycles")
+        found.append(Choice("rom", lanes, terms, lut, chip.blocks(cycles, lanes * terms * bits),
+                            max(cycles, source.beats), why))
+        if terms >= source.lanes:
+            return found
+        terms = min(2 * terms, source.lanes)
 
 
-def _picks(layer: Dense, source: BeatFormat, budget: int) -> Iterator[Choice]:
+def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
+           chip: Chip) -> list[Choice]:
     """Units that pick, of 1, 2, ... lanes, each of the fewest terms that keep up."""
-    weight = ordered_weight(layer, source)
-    base = PickCode(weight, layer.bias, 1, 1)
-    if not base.counts.any():
-        return
-    outputs = layer.weight.shape[0]
+    if not counts.any():
+        return []
+    outputs, digits = layer.weight.shape[0], int(counts.sum())
+    inputs = source.beats * source.lanes
     width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
+    found = []
     for lanes in range(1, min(LANES, outputs) + 1):
-        low, high = 1, int(base.counts.sum(axis=1).max())
+        low, high = 1, int(counts.sum(axis=1).max())
         while low < high:                                    # more terms are never slower
             middle = (low + high) // 2
-            if PickCode(weight, layer.bias, lanes, middle).steps <= budget:
+            if slot_lengths(counts, lanes, middle).sum() <= budget:
                 high = middle
             else:
                 low = middle + 1
-        code = PickCode(weight, layer.bias, lanes, low)
-        digits = int(base.counts.sum())
-        yield Choice(
-            "pick", code, pick_lut(code, width), pick_bram(code, width), code.interval,
-            f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {code.steps} of "
-            f"{budget} cycles",
-        )
+        steps = max(int(slot_lengths(counts, lanes, low).sum()), 8)
+        biased = bool(layer.bias.any())
+        address = max((inputs - 1).bit_length(), 1)
+        word = lanes * (low * (address + 2) + 1 + 17 * biased) + 2
+        bram = lanes * low * chip.blocks(4 << address, width) + chip.blocks(steps, word)
+        found.append(Choice(
+            "pick", lanes, low, pick_lut(lanes, low, width, source.lanes, biased), bram,
+            max(steps, 2 * inputs),
+            f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {steps} of "
+            f"{budget} cycles"))
+    return found
 
 
-def pick_lut(code: PickCode, width: int) -> int:
-    """Return about the LUT positions of a unit whose signed activations have ``width`` bits."""
-    tree, count, bits = 0, code.terms, width
+def pick_lut(lanes: int, terms: int, width: int, places: int, biased: bool) -> int:
+    """Return about the LUT positions of a unit that picks signed activations of ``width`` bits."""
+    tree, count, bits = 0, terms, width
     while count > 1:
         bits += 1
         tree += (count // 2) * even(bits)
         count = -(-count // 2)
     total = width + 9
-    lane = tree + even(total) + total + (even(total) if code.bias_bits else 0)
-    choice = code.weight.shape[2] * width // 2
-    return code.lanes * lane + choice + 60
-
-
-def pick_bram(code: PickCode, width: int) -> int:
-    """Return the block RAMs of such a unit: the copies and the memory of steps."""
-    return (code.lanes * code.terms * blocks(4 << code.address_bits, width)
-            + blocks(code.steps, code.word_bits))
-
-
-def blocks(depth: int, bits: int) -> int:
-    """Return the block RAMs of 18 kbit that a memory takes: words of 36, 18, 9, ... bits."""
-    width = 36
-    while width > 1 and width * depth > BLOCK:
-        width = {36: 18, 18: 9, 9: 4, 4: 2, 2: 1}[width]
-    return -(-bits // width) * -(-depth * width // BLOCK)
-
-
-def even(bits: int) -> int:
-    """Return the LUT positions of an adder of so many bits: carry cells hold two."""
-    return bits + bits % 2
+    lane = tree + even(total) + total + even(total) * biased
+    return lanes * lane + places * width // 2 + 60

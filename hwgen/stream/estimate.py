@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwgen.stream.chip import ECP5, Chip
 from hwgen.stream.control import SkidBuffer
 from hwgen.stream.dense_pick import DensePick
-from hwgen.stream.dense_plan import pick_bram, pick_lut
+from hwgen.stream.dense_plan import pick_lut
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.gather import Gather, Unpack
 from hwgen.stream.largest import ArgMax, WindowMax
@@ -26,14 +27,14 @@ from hwgen.stream.window import Window
 Cost = dict[str, int]
 
 
-def layer_cost(plan: LayerPlan, part: Any) -> Cost:
+def layer_cost(plan: LayerPlan, part: Any, chip: Chip = ECP5) -> Cost:
     """Return {lut, ff, bram} of a layer's component; zeros for one that is only wiring."""
     cost = {"lut": 0, "ff": 0, "bram": 0}
     for one in _flat(part):
-        for key, value in _cost(one).items():
+        for key, value in _cost(one, chip).items():
             cost[key] += int(value)
     for depth, format in zip(plan.fifos, plan.formats, strict=False):
-        for key, value in _memory(depth, format.bits).items():
+        for key, value in chip.memory(depth, format.bits).items():
             cost[key] += value
     return cost
 
@@ -46,25 +47,17 @@ def _flat(part: Any) -> list[Any]:
     return [] if part is None else [part]
 
 
-def _memory(depth: int, bits: int) -> Cost:
-    if depth == 0:
-        return {}
-    if depth <= 32 or depth * bits <= 1024:
-        return {"lut": 6 * -(-depth // 16) * -(-bits // 4), "ff": bits}
-    return {"bram": -(-bits // 36) * -(-depth // 512)}
-
-
-def _cost(part: Any) -> Cost:
+def _cost(part: Any, chip: Chip) -> Cost:
     match part:
         case Linear():
             graph = part.schedule.graph
             bias = part.format.bits if part.bias.any() else 0
             return {"lut": graph.adder_bits + bias, "ff": part.schedule.ff_bits + bias}
         case SerialLinear():
-            return _serial(part)
+            return _serial(part, chip)
         case Window():
             registers = part.rows.kernel * (part.columns.reach + 1) * part.format.bits
-            memory = _memory(part.columns.places, part.rows.reach * part.format.bits)
+            memory = chip.memory(part.columns.places, part.rows.reach * part.format.bits)
             return {
                 **memory,
                 "lut": memory.get("lut", 0) + part.format.bits + 30,
@@ -101,14 +94,18 @@ def _cost(part: Any) -> Cost:
         case Gather():
             return {"ff": part.source.bits * part.count}
         case DenseRom():
-            return _rom(part)
+            return _rom(part, chip)
         case DensePick():
             code = part.code
             ff = code.word_bits + code.lanes * code.terms * 3 * (part.bits + 1)
-            return {"lut": pick_lut(code, part.bits), "ff": ff, "bram": pick_bram(code, part.bits)}
+            lut = pick_lut(code.lanes, code.terms, part.bits, part.source.lanes,
+                           code.bias_bits > 0)
+            bram = (code.lanes * code.terms * chip.blocks(4 << code.address_bits, part.bits)
+                    + chip.blocks(code.steps, code.word_bits))
+            return {"lut": lut, "ff": ff, "bram": bram}
         case Pool():
             cells = -(-part.source.width // part.layer.kernel[1]) * part.source.folds
-            memory = _memory(cells, part.format.bits)
+            memory = chip.memory(cells, part.format.bits)
             return {
                 **memory,
                 "lut": memory.get("lut", 0) + 3 * part.format.bits + 30,
@@ -119,10 +116,10 @@ def _cost(part: Any) -> Cost:
     return {}
 
 
-def _serial(part: SerialLinear) -> Cost:
+def _serial(part: SerialLinear, chip: Chip) -> Cost:
     window, schedule = part.window, part.schedule
     bits = window.format.bits
-    memory = _memory(window.columns.places, window.rows.reach * bits)
+    memory = chip.memory(window.columns.places, window.rows.reach * bits)
     steps, taps = window.steps, window.rows.kernel * window.format.lanes * window.digit
     chain = (window.columns.reach * steps + 1) * taps
     bias = part.format.bits if part.bias.any() else 0
@@ -133,11 +130,11 @@ def _serial(part: SerialLinear) -> Cost:
     }
 
 
-def _rom(part: DenseRom) -> Cost:
+def _rom(part: DenseRom, chip: Chip) -> Cost:
     code, place = part.code, part.place.width
     shifter = place * code.magnitude_bits + place + code.exponents
-    memory = _memory(code.interval, code.lanes * code.terms * code.code_bits)
-    words = _memory(2 * code.words, part.source.bits)
+    memory = chip.memory(code.interval, code.lanes * code.terms * code.code_bits)
+    words = chip.memory(2 * code.words, part.source.bits)
     lanes = sum(shape.width + 1 + code.terms * (shifter + place) for shape in part.totals)
     return {
         "lut": lanes

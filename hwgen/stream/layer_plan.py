@@ -12,6 +12,7 @@ from hwgen.layers import Int64Array, Layer
 from hwgen.network import Network
 from hwgen.ranges import Range
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.chip import ECP5, Chip
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.pick_code import PickCode
 
@@ -34,12 +35,18 @@ class Options:
     digit : int or None
         Bits a cycle of the layers with windows that may be digit-serial, 0 for all bits at once;
         None: the fewest that keep up.
+    chip : Chip
+        What the memories and the limits are of.
+    strict : bool
+        Refuse a network with a layer that cannot keep up, instead of taking its fastest form.
     """
 
     dense: str = "auto"
     interval: int | None = None
     fifo_slack: int | None = None
     digit: int | None = None
+    chip: Chip = ECP5
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.digit is not None and self.digit < 0:

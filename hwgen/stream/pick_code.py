@@ -102,12 +102,7 @@ class PickCode:
     @cached_property
     def lengths(self) -> Int64Array:
         """Steps of each slot."""
-        counts = self.counts
-        behind_top = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] > 0
-        steps = np.maximum(-(-counts // self.terms), behind_top).sum(axis=1)
-        steps = np.pad(np.maximum(steps, 1), (0, self.slots * self.lanes - self.outputs))
-        longest: Int64Array = steps.reshape(self.slots, self.lanes).max(axis=1)
-        return longest
+        return slot_lengths(self.counts, self.lanes, self.terms)
 
     @property
     def steps(self) -> int:
@@ -227,3 +222,18 @@ class PickCode:
             np.pad(bottom, (0, spare)).reshape(shape).min(axis=0),
             np.pad(top, (0, spare)).reshape(shape).max(axis=0),
         )
+
+
+def slot_lengths(counts: Int64Array, lanes: int, terms: int) -> Int64Array:
+    """Return the steps of each slot, (slots,).
+
+    Parameters: counts, (outputs, powers) digits of each output and power, the smallest first;
+    lanes; terms.
+    """
+    outputs = counts.shape[0]
+    slots = -(-outputs // lanes)
+    behind_top = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] > 0
+    steps = np.maximum(-(-counts // terms), behind_top).sum(axis=1)
+    steps = np.pad(np.maximum(steps, 1), (0, slots * lanes - outputs))
+    longest: Int64Array = steps.reshape(slots, lanes).max(axis=1)
+    return longest

@@ -9,6 +9,7 @@ pick their activations), ``lanes`` (one unit a channel: requantise, activation, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from hwgen.network import Network
 from hwgen.ranges import Range, value_ranges
 from hwgen.stream import dense_plan
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.dense_plan import Choice
 from hwgen.stream.fifo_depth import axes, fifo_depths
 from hwgen.stream.layer_plan import LayerPlan, Options, Plan, stream_order
 from hwgen.stream.pool import separate
@@ -38,6 +40,7 @@ from hwgen.stream.serial_window import Walk
 
 __all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
 
+LANE = 45  # LUT positions of a lane that requantises, about
 BLOCK_PRICE = 4  # LUT positions that a block RAM is worth, where either would do
 MOST_DIGIT = 4  # bits a cycle; from there on a digit-serial graph is as large as a whole one
 
@@ -47,18 +50,59 @@ PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"
 
 
 def make_plan(network: Network, options: Options | None = None) -> Plan:
-    """Choose a form for every layer.
+    """Choose a form for every layer: the cheapest that keeps up.
 
-    Raises: HwgenError naming the layer if it cannot be built.
+    Dense layers have several ways to be built, which trade LUT positions for block RAMs, and a
+    layer's lanes are the places of the words that the next one takes. All combinations are gone
+    through layer by layer; of those that leave the rest of the network the same, only the ones that
+    no other beats in both are kept, so that the best is found.
+    Ref: G. L. Nemhauser and Z. Ullmann, Discrete dynamic programming and capital allocation,
+    Management Science 15 (1969), 494-505.
+
+    Raises: HwgenError naming the layer if it cannot be built, cannot keep up, or asks for more
+    block RAMs than there are.
     """
     for layer in network.layers:
         if layer.name in PORTS:
             raise layer.error("name", "a name that no port of the engine has", layer.name)
     options = options or Options()
-    planner = _Planner(network, options)
-    for layer in network.layers:
-        planner.add(layer)
-    return Plan(network, planner.ranges, tuple(planner.plans.values()), options)
+    found = [_Planner(network, options)]
+    for n, layer in enumerate(network.layers):
+        if isinstance(layer, Dense):
+            found = [planner.branch(layer, choice) for planner in found
+                     for choice in planner.dense_choices(layer)]
+            found = _unbeaten(found, {name for later in network.layers[n + 1 :]
+                                      for name in later.inputs} | {layer.name})
+            _check_blocks(layer, found, options)
+        else:
+            for planner in found:
+                planner.add(layer)
+    best = min(found, key=lambda planner: planner.lut + BLOCK_PRICE * planner.bram)
+    return Plan(network, best.ranges, tuple(best.plans.values()), options)
+
+
+def _unbeaten(found: list[_Planner], read: set[str]) -> list[_Planner]:
+    """Return the plans that no other one, the same for the layers behind, beats in LUTs and block
+    RAMs. Parameters: found; read, the layers that are still read.
+    """
+    kept: dict[tuple[int, ...], list[_Planner]] = {}
+    for planner in sorted(found, key=lambda one: (one.lut, one.bram)):
+        key = tuple(format.lanes for name, format in planner.formats.items() if name in read)
+        others = kept.setdefault(key, [])
+        if all(other.bram > planner.bram for other in others):
+            others.append(planner)
+    return [planner for others in kept.values() for planner in others]
+
+
+def _check_blocks(layer: Dense, found: list[_Planner], options: Options) -> None:
+    """Leave the plans with no more block RAMs than there are."""
+    limit = options.chip.bram
+    if limit is None:
+        return
+    fewest = min(planner.bram for planner in found)
+    found[:] = [planner for planner in found if planner.bram <= limit]
+    if not found:
+        raise layer.error("block RAMs", f"at most {limit} up to this layer", str(fewest))
 
 
 class _Planner:
@@ -68,14 +112,18 @@ class _Planner:
         self.network, self.options = network, options
         self.ranges = value_ranges(network)
         self.plans: dict[str, LayerPlan] = {}
-        self.budget = options.interval or 0
         self.formats: dict[str, BeatFormat] = {}
+        self.lut = self.bram = 0  # of what the choices differ in
+        self._rules()
+        self.structural = structural_interval(network)
+        self.budget = max(options.interval or 0, self.structural)
+
+    def _rules(self) -> None:
         self.rules: dict[type[Layer], Callable[..., LayerPlan]] = {
             Input: self._input,
             Conv2d: self._window,
             AvgPool: self._window,
             MaxPool: self._window,
-            Dense: self._dense,
             Requantise: self._lanes,
             Activation: self._lanes,
             Add: self._join,
@@ -83,12 +131,24 @@ class _Planner:
             Flatten: self._flatten,
             ArgMax: self._argmax,
         }
-        self.structural = structural_interval(network)
+
+    def branch(self, layer: Dense, choice: Choice) -> _Planner:
+        """Return a copy that has gone on with one way to build a layer."""
+        other = copy(self)
+        other.plans, other.formats = dict(self.plans), dict(self.formats)
+        other._rules()
+        plan = other._dense(layer, other.formats[layer.source], choice)
+        other.plans[layer.name], other.formats[layer.name] = plan, plan.format
+        other.lut += choice.lut
+        other.bram += choice.bram
+        return other
 
     def add(self, layer: Layer) -> None:
         plan = self.rules[type(layer)](layer, tuple(self.formats[name] for name in layer.inputs))
         self.plans[layer.name] = plan
         self.formats[layer.name] = plan.format
+        if isinstance(layer, (Requantise, Activation)):
+            self.lut += LANE * plan.format.lanes
 
     def _whole(self, layer: Layer) -> BeatFormat:
         """Format with all channels of a pixel in one beat."""
@@ -110,7 +170,7 @@ class _Planner:
                 return LayerPlan(layer, "max", sources, format, "one comparator a lane")
             why = "a comparator tree over the window"
             return LayerPlan(layer, "max", sources, format, why, unfold=unfold)
-        budget = max(self.options.interval or 0, self.structural)
+        budget = self.budget
         digit = None if unfold or not self._may_wait(layer) else self._digit(layer, sources[0])
         if digit:
             walk = serial_walk(self.network, self.ranges, layer, digit)
@@ -140,7 +200,7 @@ class _Planner:
         """Return the fewest bits a cycle that keep up, or None if only all at once do."""
         if self.options.digit is not None:
             return self.options.digit
-        budget = max(self.options.interval or 0, self.structural)
+        budget = self.budget
         for digit in range(1, MOST_DIGIT + 1):
             if serial_walk(self.network, self.ranges, layer, digit).interval <= budget:
                 return digit
@@ -236,22 +296,26 @@ class _Planner:
             unfold=sources[0].folds > 1,
         )
 
-    def _dense(self, layer: Dense, sources: tuple[BeatFormat, ...]) -> LayerPlan:
-        source = sources[0]
-        budget = max(self.options.interval or 0, self.structural)
-        found = dense_plan.choices(layer, source, budget)
-        wanted = self.options.dense
-        found = [one for one in found if wanted in ("auto", one.form)] or found[:1]
-        best = min(found, key=lambda one: (
-            max(one.interval - budget, 0), one.lut + BLOCK_PRICE * one.bram))
-        if best.code is None:
-            return LayerPlan(layer, "graph", sources, self._whole(layer), best.why)
+    def dense_choices(self, layer: Dense) -> list[Choice]:
+        """Return the ways to build a dense layer behind what has been chosen so far."""
+        source, wanted = self.formats[layer.source], self.options.dense
+        found = dense_plan.choices(layer, source, self.budget, self.options.chip)
+        found = [one for one in found if wanted in ("auto", one.form)] or found
+        fastest = min(one.interval for one in found)
+        if self.options.strict and fastest > self.budget:
+            raise layer.error("pace", f"at most {self.budget} cycles an image", str(fastest))
+        return found
+
+    def _dense(self, layer: Dense, source: BeatFormat, choice: Choice) -> LayerPlan:
+        code = choice.code(layer, source)
+        if code is None:
+            return LayerPlan(layer, "graph", (source,), self._whole(layer), choice.why)
         format = BeatFormat.of(
-            self.network.tensors[layer.name], self.ranges[layer.name], lanes=best.code.lanes
+            self.network.tensors[layer.name], self.ranges[layer.name], lanes=code.lanes
         )
-        fifos = (0,) if best.form == "pick" else ()
+        fifos = (0,) if choice.form == "pick" else ()
         return LayerPlan(
-            layer, best.form, sources, format, best.why, code=best.code, fifos=fifos
+            layer, choice.form, (source,), format, choice.why, code=code, fifos=fifos
         )
 
 
