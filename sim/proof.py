@@ -11,8 +11,9 @@ order of the words in x and y is the contract:
   width of its range.
 * y: the output channels, each in the smallest width of its range, without bias.
 
-A Dense layer with its weights in a memory (module ``<layer>__weights``) is proved in **parts**, see
-hwgen.sim.proof_rom.
+A Dense layer with its weights in a memory (module ``<layer>__weights`` or ``<layer>__steps``) is
+proved in **parts**, see hwgen.sim.proof_rom and hwgen.sim.proof_pick. A layer whose adders take a
+digit a cycle (module ``<layer>__serial``) is not proved: simulation compares it.
 
 In the layer's module, the output stream's payload is shown to be y plus the bias, and its valid to
 be as many registers behind the front's. Which pixel reaches which tap, the handshake and the
@@ -41,6 +42,7 @@ from hwgen.sim.netlist_linear import LinearMap, derive
 from hwgen.sim.ports import Tap
 from hwgen.sim.proof_layer import Sums, check_layer
 from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
+from hwgen.sim.proof_pick import prove_pick, sizes_of
 from hwgen.sim.proof_rom import packing_of, prove_rom
 
 Progress = Callable[[str, int, int], None]
@@ -51,14 +53,15 @@ BIAS, CONSTANT = "bias", "constant term"
 class Evidence:
     """What a proof starts from.
 
-    Parameters: network; netlist; taps of ports.json by layer; roms, entries ``rom`` of plan.json by
-    layer.
+    Parameters: network; netlist; taps of ports.json by layer; roms and picks, entries ``rom`` and
+    ``pick`` of plan.json by layer.
     """
 
     network: Network
     netlist: Netlist
     taps: Mapping[str, Tap] = field(default_factory=dict)
     roms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    picks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def aliases(self) -> Mapping[str, str]:
@@ -185,9 +188,10 @@ def gather(design: Design, plan: Any, netlist: Netlist) -> Evidence:
             raise HwgenError(f"ports.json, {tap.layer}: a Flatten that shares its source's stream "
                              f"needed, not {type(layer).__name__} that shares {tap.alias}'s")
     entries = plan.get("layers", []) if isinstance(plan, dict) else []
-    roms = {str(entry.get("name")): entry["rom"] for entry in entries
-            if isinstance(entry, dict) and isinstance(entry.get("rom"), dict)}
-    return Evidence(network, netlist, taps, roms)
+    roms, picks = ({str(entry.get("name")): entry[form] for entry in entries
+                    if isinstance(entry, dict) and isinstance(entry.get(form), dict)}
+                   for form in ("rom", "pick"))
+    return Evidence(network, netlist, taps, roms, picks)
 
 
 def prove_layer(evidence: Evidence, name: str) -> LayerProof:
@@ -201,6 +205,11 @@ def prove_layer(evidence: Evidence, name: str) -> LayerProof:
             found = _prove_graph(evidence, layer)
         elif isinstance(layer, Dense) and f"{name}__weights" in evidence.netlist:
             found = _prove_rom(evidence, layer)
+        elif isinstance(layer, Dense) and f"{name}__steps" in evidence.netlist:
+            found = _prove_pick(evidence, layer)
+        elif f"{name}__serial" in evidence.netlist:
+            found = LayerProof(name, "none", "adders that take a digit a cycle are compared in "
+                                             "simulation")
         else:
             found = LayerProof(name, "none", f"top.v has no module {name}__graph")
     except (NotLinear, HwgenError) as error:
@@ -256,6 +265,33 @@ def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
         difference = Difference(name, found.output, where, found.expected, found.derived)
     shown = ("weights in memory, each lane with every code and input, sums without overflow; "
              "not the order of the steps")
+    return LayerProof(name, "none" if difference else "parts",
+                      str(difference) if difference else shown, failed=difference is not None,
+                      coefficients=layer.weight.size, difference=difference)
+
+
+def _prove_pick(evidence: Evidence, layer: Dense) -> LayerProof:
+    name, source = layer.name, layer.source
+    while source in evidence.aliases:
+        source = evidence.aliases[source]
+    if source not in evidence.taps or name not in evidence.picks:
+        raise HwgenError(f"Layer {name}: ports.json must give {source}, and plan.json the layer's "
+                         "pick")
+    tap, tensor = evidence.taps[source], evidence.network.tensors[source]
+    pixels = tensor.height * tensor.width
+    word = np.arange(pixels * tap.folds)[:, None]
+    channel = word % tap.folds * tap.lanes + np.arange(tap.lanes)
+    order = np.where(channel < tensor.channels, channel * pixels + word // tap.folds, -1).ravel()
+    sizes = sizes_of(name, evidence.picks[name], order.size)
+    found = prove_pick(evidence.network, layer, evidence.netlist, sizes, order)
+    difference = None
+    if found is not None:
+        _, place = stream_order(evidence.network, layer.source, evidence.aliases)
+        channel_of, pixel = divmod(found.input, pixels)
+        where = BIAS if found.input < 0 else place(pixel * tensor.channels + channel_of)
+        difference = Difference(name, found.output, where, found.expected, found.derived)
+    shown = ("steps in memory, each lane's sums for all inputs, without overflow; not the "
+             "activations' copies")
     return LayerProof(name, "none" if difference else "parts",
                       str(difference) if difference else shown, failed=difference is not None,
                       coefficients=layer.weight.size, difference=difference)

@@ -138,6 +138,10 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 format=plan.format,
                 picks=[int(np.flatnonzero(order == n)[0]) for n in range(plan.format.lanes)],
             )
+        case ArgMax() if source.folds > 1:
+            tensor = whole.network.tensors[layer.source]
+            wide = BeatFormat.of(tensor, whole.ranges[layer.source])
+            parts["running"] = largest.RunningArgMax(source=source, whole=wide)
         case ArgMax():
             parts["tree"] = largest.ArgMax(source=source)
         case _:

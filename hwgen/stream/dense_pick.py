@@ -138,9 +138,9 @@ class Sums(wiring.Component):
                     m.d.sync += term.eq(value)
                 held.append(term)
             values, level = held, level + 1
-        before = Signal(self.total.shape(), name="before")
-        with m.If(~self.start):
-            m.d.comb += before.eq(Mux(self.double, self.total << 1, self.total))
+        before = Signal(self.total.shape(), name="earlier")
+        doubled = Mux(self.double, self.total << 1, self.total)
+        m.d.comb += before.eq(Mux(self.start, 0, doubled))
         with m.If(self.enable):
             m.d.sync += self.total.eq(before + values[0])
         return m
@@ -178,7 +178,7 @@ class DensePick(wiring.Component):
         lo, hi = min(*source.lo, 0), max(*source.hi, 0)
         self.bits = max(width_of(min(lo, -hi), max(hi, -lo))[0], 2)
         self.totals = [
-            max(width_of(min(low, -1), high)[0], 2)
+            max(width_of(min(low, -1), high)[0], 4)
             for low, high in zip(*(b.tolist() for b in code.bounds(lo, hi)), strict=True)
         ]
         self.sums = [

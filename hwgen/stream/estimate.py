@@ -16,7 +16,7 @@ from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_plan import pick_lut
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.gather import Gather, Unpack
-from hwgen.stream.largest import ArgMax, WindowMax
+from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
 from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.pool import Pool
@@ -88,6 +88,9 @@ def _cost(part: Any, chip: Chip) -> Cost:
             }
         case ArgMax():
             return {"lut": 2 * part.source.bits, "ff": (part.latency + 1) * part.source.bits}
+        case RunningArgMax():
+            bits = part.source.bits
+            return {"lut": 2 * bits + 20, "ff": bits * (part.source.folds + 1) + 10}
         case SkidBuffer():
             bits = part.i.payload.shape().size
             return {"lut": bits, "ff": 2 * bits + 2}

@@ -13,6 +13,7 @@ from copy import copy
 
 import numpy as np
 
+from hwgen.adders.csd import digit_count
 from hwgen.layers import (
     Activation,
     Add,
@@ -172,7 +173,7 @@ class _Planner:
             return LayerPlan(layer, "max", sources, format, why, unfold=unfold)
         budget = self.budget
         digit = None if unfold or not self._may_wait(layer) else self._digit(layer, sources[0])
-        if digit:
+        if digit and (self.options.digit or self._saves(layer, sources[0], digit)):
             walk = serial_walk(self.network, self.ranges, layer, digit)
             why = (
                 f"an adder graph of {digit} bits a cycle: {walk.interval} of {budget} cycles, "
@@ -195,6 +196,21 @@ class _Planner:
                     found.add(reader)
                     behind.append(reader)
         return len(self.network.readers[layer.inputs[0]]) == 1
+
+    def _saves(self, layer: Conv2d | AvgPool, source: BeatFormat, digit: int) -> bool:
+        """Tell whether a layer is smaller a digit at a time, roughly: half its signed digits become
+        adders, and the pixels must be cut into digits.
+        """
+        walk = serial_walk(self.network, self.ranges, layer, digit)
+        sums = self.ranges[layer.name]
+        if isinstance(layer, Conv2d):
+            adders = max(int(digit_count(layer.weight).sum()) - len(sums.lo), 0) * 0.55
+        else:
+            adders = (layer.kernel[0] * layer.kernel[1] - 1) * len(sums.lo)
+        last = max(bits for bits, _ in sums.shapes())
+        first = max(shape.width for shape in source.shapes)
+        cut = (walk.steps - 1) * digit * walk.rows.kernel * source.lanes
+        return adders * 2 * digit + cut + 80 < adders * (first + last) / 2
 
     def _digit(self, layer: Conv2d | AvgPool, source: BeatFormat) -> int | None:
         """Return the fewest bits a cycle that keep up, or None if only all at once do."""
@@ -287,14 +303,10 @@ class _Planner:
     def _argmax(self, layer: ArgMax, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         if layer is not self.network.output:
             raise layer.error("name", "an ArgMax as the last layer", "one that another layer reads")
-        return LayerPlan(
-            layer,
-            "max",
-            sources,
-            self._whole(layer),
-            "a comparator tree over the scores",
-            unfold=sources[0].folds > 1,
-        )
+        running = sources[0].folds > 1 and sources[0].lanes == 1
+        why = "one comparator for all scores" if running else "a comparator tree over the scores"
+        unfold = sources[0].folds > 1 and not running
+        return LayerPlan(layer, "max", sources, self._whole(layer), why, unfold=unfold)
 
     def dense_choices(self, layer: Dense) -> list[Choice]:
         """Return the ways to build a dense layer behind what has been chosen so far."""
