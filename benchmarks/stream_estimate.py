@@ -1,8 +1,8 @@
 """The plan's estimate beside what Yosys counts, layer by layer.
 
 ``python -m benchmarks.stream_estimate [--folder DIR] [--target ecp5-85] [--layers NAME,...] [--json
-FILE]``. DIR is a folder made by ``hwgen rtl``; without it the demo's network is taken. Every layer's
-module is synthesised alone, its queue with it; their sum is the whole engine's but for what
+FILE]``. DIR is a folder made by ``hwgen rtl``; without it the demo's network is taken. Every module
+of a layer is synthesised alone, its queue with it; their sum is the whole engine's but for what
 synthesis merges across borders.
 """
 

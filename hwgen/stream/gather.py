@@ -83,7 +83,8 @@ class Unpack(wiring.Component):
 
     def departures(self, times: Int64Array) -> Int64Array:
         """Return when each beat of the first image is offered, given when its pixels are."""
-        found, now = [], 0
+        found: list[int] = []
+        now = 0
         for time in times.tolist():
             now = max(now, time)
             found += range(now, now + self.format.folds)

@@ -43,7 +43,7 @@ __all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
 
 LANE = 45  # LUT positions of a lane that requantises, about
 BLOCK_PRICE = 4  # LUT positions that a block RAM is worth, where either would do
-MOST_DIGIT = 4  # bits a cycle; from there on a digit-serial graph is as large as a whole one
+MOST_DIGIT = 3  # bits a cycle; with more a digit-serial graph saves little once it is placed
 
 # Of the engine's top module, whose instances carry the layers' names.
 PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"

@@ -108,6 +108,20 @@ def test_matches_product(kind, outputs, lanes, terms, words, lo, hi, seed):
         assert gaps[-1] == dut.interval
 
 
+def test_wrong_word_is_caught(monkeypatch):
+    """One sign turned round in one word of the memory of steps changes a result."""
+    right = PickCode.memory
+
+    def faulty(code):
+        words = right(code)
+        words[3] ^= 1 << code.address_bits
+        return words
+
+    monkeypatch.setattr(PickCode, "memory", faulty)
+    with pytest.raises(AssertionError):
+        through(dense("any", 3, 6), words=2, lanes=1, terms=2, lo=-8, hi=7, seed=None)
+
+
 @pytest.mark.parametrize("seed", [None, 0])
 def test_bias(seed):
     through(dense("any", 3, 4, [1000, -1, 0]), words=2, lanes=2, terms=2, lo=-8, hi=7, seed=seed)

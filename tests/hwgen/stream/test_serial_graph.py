@@ -6,10 +6,12 @@ import random
 
 import numpy as np
 import pytest
+from amaranth import Const
 from amaranth.sim import Simulator
 
 from hwgen.adders.search import build
 from hwgen.adders.serial import SerialSchedule
+from hwgen.stream import serial_graph
 from hwgen.stream.serial_graph import SerialGraph
 
 
@@ -110,6 +112,19 @@ def test_word_holds_outputs_only():
     schedule = check(np.array([[3, 1], [5, -2]]), np.array([0, 0]), np.array([255, 255]), 2, None)
     assert schedule.digits == 6                               # 0..2040 takes 11 bits
     assert SerialSchedule(schedule.graph, 11).digits == 1
+
+
+@pytest.mark.parametrize("digit", [1, 3, 4])
+def test_carry_fault_is_caught(digit, monkeypatch):
+    """A carry that is not set anew at a word's begin shows in the words behind."""
+    right = serial_graph._adder
+
+    def faulty(m, name, a, b, minus, begin, en):
+        return right(m, name, a, b, minus, Const(0, 1), en)
+
+    monkeypatch.setattr(serial_graph, "_adder", faulty)
+    with pytest.raises(AssertionError):
+        check(np.array([[3, -5], [-7, 9]]), np.array([-8, -8]), np.array([7, 7]), digit, None)
 
 
 def test_digit_wrong():
