@@ -27,6 +27,7 @@ from hwgen.ranges import Range
 from hwgen.stream import largest, requantise
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer
+from hwgen.stream.conv_pick import ConvPick
 from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.fifo_depth import axes
@@ -34,6 +35,7 @@ from hwgen.stream.gather import Gather, Select, Unpack
 from hwgen.stream.join import Sum
 from hwgen.stream.layer_plan import LayerPlan, Plan, stream_order
 from hwgen.stream.linear import Chain, Linear
+from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.pick_code import PickCode
 from hwgen.stream.pool import Pool, separate
 from hwgen.stream.serial import SerialLinear
@@ -50,12 +52,7 @@ def layer_matrix(plan: LayerPlan) -> Int64Array:
     """
     layer = plan.layer
     if isinstance(layer, Conv2d):
-        co, ci, kh, kw = layer.weight.shape
-        matrix = np.zeros((kh, kw, layer.groups, ci, co), np.int64)
-        for group in range(layer.groups):
-            rows = slice(group * (co // layer.groups), (group + 1) * (co // layer.groups))
-            matrix[:, :, group, :, rows] = layer.weight[rows].transpose(2, 3, 1, 0)
-        return matrix.reshape(-1, co)
+        return conv_matrix(layer, layer.weight.shape[1] * layer.groups)
     if isinstance(layer, AvgPool):
         taps = layer.kernel[0] * layer.kernel[1]
         return np.tile(np.eye(plan.formats[0].channels, dtype=np.int64), (taps, 1))
@@ -84,6 +81,10 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             bias = (
                 layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
             )
+            if isinstance(plan.code, PickCode):
+                return ConvPick(
+                    code=plan.code, source=source, rows=rows, columns=columns, format=plan.format
+                )
             if plan.form == "serial":
                 taps = rows.kernel * columns.kernel
                 ends = (np.minimum(np.tile(source.lo, taps), 0),

@@ -37,11 +37,13 @@ class Chip:
             width //= 2
         return -(-bits // width) * -(-depth * width // self.block_bits)
 
-    def memory(self, depth: int, bits: int) -> dict[str, int]:
-        """Return {lut, ff, bram} of a memory with one read port."""
+    def memory(self, depth: int, bits: int, block: bool = False) -> dict[str, int]:
+        """Return {lut, ff, bram} of a memory with one read port; ``block``: it is to lie in block
+        RAM.
+        """
         if depth == 0:
             return {"lut": 0, "ff": 0, "bram": 0}
-        if self.distributed and (depth <= 32 or depth * bits <= 1024):
+        if self.distributed and not block and (depth <= 32 or depth * bits <= 1024):
             return {"lut": self.distributed * -(-depth // 16) * -(-bits // 4), "ff": bits,
                     "bram": 0}
         return {"lut": 0, "ff": 0, "bram": self.blocks(depth, bits)}

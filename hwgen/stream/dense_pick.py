@@ -98,7 +98,11 @@ class Activations(wiring.Component):
             self.value.eq(held),
         ]
         with m.If(self.enable):
-            m.d.sync += [used.eq(self.used), held.eq(Mux(used, read.data, 0))]
+            m.d.sync += used.eq(self.used)
+        with m.If(self.enable & ~used):  # a reset that goes before the enable: no LUTs
+            m.d.sync += held.eq(0)
+        with m.Elif(self.enable):
+            m.d.sync += held.eq(read.data)
         return m
 
 
@@ -191,13 +195,14 @@ class DensePick(wiring.Component):
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def take(
-        self, offered: Int64Array, ready: tuple[int, int] = (0, 0)
+        self, offered: Int64Array, ready: tuple[int, int] | None = None
     ) -> tuple[Int64Array, tuple[int, int]]:
         """Return when each word of an image is taken, given when it is offered.
 
         Parameters and second result: ready, the first cycles in which a word can be taken, and in
         which the bank that comes after this image's is free.
         """
+        ready = ready or (0, 0)
         each, now, taken = 2 * self.source.lanes, ready[0], []
         for time in offered.tolist():
             now = max(now, time) + each
@@ -224,9 +229,9 @@ class DensePick(wiring.Component):
             m.d.sync += address.eq(Mux(last, 0, address + 1))
             with m.If(last):
                 m.d.sync += used.eq(~used)
-        going = self._delayed(m, enable, valid, self.depth, "valid")
-        banks = self._delayed(m, enable, used, 3, "bank")
-        ends = self._delayed(m, enable, last & valid, 3, "last")
+        going = delayed(m, enable, valid, self.depth, "valid")
+        banks = delayed(m, enable, used, 3, "bank")
+        ends = delayed(m, enable, last & valid, 3, "last")
 
         steps = Steps(code=code)
         add(m, platform, "steps", steps)
@@ -234,8 +239,8 @@ class DensePick(wiring.Component):
         word = steps.word
         start, end = word[-2], word[-1]
         tree = self.depth - 1                              # stage of the trees' outputs
-        starts = self._delayed(m, enable, start, tree - 2, "start")
-        stops = self._delayed(m, enable, end, self.depth - 2, "end")
+        starts = delayed(m, enable, start, tree - 2, "start")
+        stops = delayed(m, enable, end, self.depth - 2, "end")
 
         write = self._write(m, valid, used, ends[3] & enable, banks[3])
         results: list[Value] = []
@@ -244,7 +249,7 @@ class DensePick(wiring.Component):
             self._lane(m, platform, n, share, banks[2], write, enable)
             add(m, platform, f"sums_{n}", sums)
             double = share[code.terms * code.term_bits]
-            doubles = self._delayed(m, enable, double, tree - 2, f"double_{n}")
+            doubles = delayed(m, enable, double, tree - 2, f"double_{n}")
             m.d.comb += [
                 sums.enable.eq(enable),
                 sums.start.eq(starts[-1]),
@@ -253,7 +258,7 @@ class DensePick(wiring.Component):
             total: Value = sums.total << code.base
             if code.bias_bits:
                 field = share[code.terms * code.term_bits + 1 :].as_signed()
-                biases = self._delayed(m, enable, field, self.depth - 2, f"bias_{n}")
+                biases = delayed(m, enable, field, self.depth - 2, f"bias_{n}")
                 total = total + biases[-1].as_signed()
             results.append(total)
 
@@ -270,17 +275,6 @@ class DensePick(wiring.Component):
         with m.Elif(self.o.ready):
             m.d.sync += full.eq(0)
         return m
-
-    def _delayed(self, m: Module, enable: Value, value: Value, count: int,
-                 name: str) -> list[Value]:
-        """Return a value and its ``count`` registers, one behind the other."""
-        found = [value]
-        for n in range(count):
-            later = Signal(len(value), name=f"{name}_{n + 1}")
-            with m.If(enable):
-                m.d.sync += later.eq(found[-1])
-            found.append(later)
-        return found
 
     def _lane(self, m: Module, platform: Any, n: int, share: Value, bank: Value,
               write: tuple[Value, Value, Value], enable: Value) -> None:
@@ -356,3 +350,14 @@ class DensePick(wiring.Component):
             port[2].eq(Mux(minus, -value, value)),
         ]
         return port[0], port[1], port[2]
+
+
+def delayed(m: Module, enable: Value, value: Value, count: int, name: str) -> list[Value]:
+    """Return a value and its ``count`` registers, one behind the other."""
+    found = [value]
+    for n in range(count):
+        later = Signal(len(value), name=f"{name}_{n + 1}")
+        with m.If(enable):
+            m.d.sync += later.eq(found[-1])
+        found.append(later)
+    return found

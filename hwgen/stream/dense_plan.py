@@ -55,7 +55,7 @@ class Choice:
 
 
 def choices(layer: Dense, source: BeatFormat, budget: int, chip: Chip = ECP5) -> list[Choice]:
-    """Return the ways to build a dense layer that keep up, or the fastest if none does.
+    """Return the ways to build a dense layer, each as small as keeping up allows.
 
     Parameters: source, format of the words; budget, cycles an image; chip.
     """
@@ -67,8 +67,7 @@ def choices(layer: Dense, source: BeatFormat, budget: int, chip: Chip = ECP5) ->
         lut = round(0.7 * digits * 14 + source.beats * source.bits * 0.5)
         why = f"{digits} digits: an adder graph, used once an image"
         found.append(Choice("graph", 1, 1, lut, 0, source.beats, why))
-    kept = [one for one in found if one.interval <= budget]
-    return kept or [min(found, key=lambda one: (one.interval, one.lut))]
+    return found
 
 
 def power_counts(weight: Int64Array) -> Int64Array:
@@ -121,13 +120,7 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
     width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
     found = []
     for lanes in range(1, min(LANES, outputs) + 1):
-        low, high = 1, int(counts.sum(axis=1).max())
-        while low < high:                                    # more terms are never slower
-            middle = (low + high) // 2
-            if slot_lengths(counts, lanes, middle).sum() <= budget:
-                high = middle
-            else:
-                low = middle + 1
+        low = fewest_terms(counts, lanes, budget)
         steps = max(int(slot_lengths(counts, lanes, low).sum()), 8)
         biased = bool(layer.bias.any())
         address = max((inputs - 1).bit_length(), 1)
@@ -139,6 +132,20 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
             f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {steps} of "
             f"{budget} cycles"))
     return found
+
+
+def fewest_terms(counts: Int64Array, lanes: int, budget: int) -> int:
+    """Return the fewest terms with which the lanes take at most ``budget`` steps, or as many as
+    have any use.
+    """
+    low, high = 1, int(counts.sum(axis=1).max())
+    while low < high:                                    # more terms are never slower
+        middle = (low + high) // 2
+        if slot_lengths(counts, lanes, middle).sum() <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def pick_lut(lanes: int, terms: int, width: int, places: int, biased: bool) -> int:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.stream.chip import ECP5, Chip
+from hwgen.stream.chip import ECP5, Chip, even
 from hwgen.stream.control import SkidBuffer
+from hwgen.stream.conv_pick import ConvPick
 from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_plan import pick_lut
 from hwgen.stream.dense_rom import DenseRom
@@ -22,7 +23,8 @@ from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.pool import Pool
 from hwgen.stream.requantise import Activation, Requantise, digits_of
 from hwgen.stream.serial import SerialLinear
-from hwgen.stream.window import Window
+from hwgen.stream.serial_window import SerialWindow
+from hwgen.stream.window import Window, in_blocks
 
 Cost = dict[str, int]
 
@@ -57,7 +59,7 @@ def _cost(part: Any, chip: Chip) -> Cost:
             return _serial(part, chip)
         case Window():
             registers = part.rows.kernel * (part.columns.reach + 1) * part.format.bits
-            memory = chip.memory(part.columns.places, part.rows.reach * part.format.bits)
+            memory = _lines(part, part.format.bits, chip)
             return {
                 **memory,
                 "lut": memory.get("lut", 0) + part.format.bits + 30,
@@ -106,6 +108,16 @@ def _cost(part: Any, chip: Chip) -> Cost:
             bram = (code.lanes * code.terms * chip.blocks(4 << code.address_bits, part.bits)
                     + chip.blocks(code.steps, code.word_bits))
             return {"lut": lut, "ff": ff, "bram": bram}
+        case ConvPick():
+            code, ring = part.code, part.ring
+            terms = code.lanes * code.terms
+            lut = pick_lut(code.lanes, code.terms, part.bits, part.source.lanes, code.bias_bits > 0)
+            return {
+                "lut": lut + terms * even(ring.column_bits + ring.row_bits) + 40,
+                "ff": code.word_bits + terms * 3 * (part.bits + 1) + 60,
+                "bram": terms * chip.blocks(2 << ring.bits, part.bits)
+                + chip.blocks(code.steps, code.word_bits),
+            }
         case Pool():
             cells = -(-part.source.width // part.layer.kernel[1]) * part.source.folds
             memory = chip.memory(cells, part.format.bits)
@@ -119,10 +131,17 @@ def _cost(part: Any, chip: Chip) -> Cost:
     return {}
 
 
+def _lines(window: Window | SerialWindow, bits: int, chip: Chip) -> Cost:
+    depth, word = window.columns.places, window.rows.reach * bits
+    if depth == 1 or word == 0:
+        return {"lut": 0, "ff": word, "bram": 0}
+    return chip.memory(depth, word, in_blocks(depth, word))
+
+
 def _serial(part: SerialLinear, chip: Chip) -> Cost:
     window, schedule = part.window, part.schedule
     bits = window.format.bits
-    memory = chip.memory(window.columns.places, window.rows.reach * bits)
+    memory = _lines(window, bits, chip)
     steps, taps = window.steps, window.rows.kernel * window.format.lanes * window.digit
     chain = (window.columns.reach * steps + 1) * taps
     bias = part.format.bits if part.bias.any() else 0

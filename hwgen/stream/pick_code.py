@@ -48,12 +48,21 @@ class PickCode:
         Outputs worked out at a time.
     terms : int
         Activations a lane adds in a step.
+    numbers : (inputs,) int64 or None
+        What the memory calls each activation; None: its place in the stream.
+    number_bits : int or None
+        Bits of such a number; None: as many as it takes.
+    least : int
+        Steps of an image at least.
     """
 
     weight: Int64Array
     bias: Int64Array
     lanes: int
     terms: int
+    numbers: Int64Array | None = None
+    number_bits: int | None = None
+    least: int = 8  # the dense unit's pipeline must not meet its own tail
 
     @property
     def outputs(self) -> int:
@@ -107,7 +116,7 @@ class PickCode:
     @property
     def steps(self) -> int:
         """Steps an image takes."""
-        return max(int(self.lengths.sum()), 8)  # the unit's pipeline must not meet its own tail
+        return max(int(self.lengths.sum()), self.least)
 
     @property
     def slot_ends(self) -> Int64Array:
@@ -146,7 +155,7 @@ class PickCode:
     @property
     def address_bits(self) -> int:
         """Bits of an activation's number."""
-        return max((self.inputs - 1).bit_length(), 1)
+        return self.number_bits or max((self.inputs - 1).bit_length(), 1)
 
     @property
     def term_bits(self) -> int:
@@ -190,7 +199,8 @@ class PickCode:
         double, terms = self.schedule[o][step] if step >= 0 else (False, ())
         share = int(double) << (self.terms * self.term_bits)
         for k, (n, negative) in enumerate(terms):
-            term = n | int(negative) << self.address_bits | 2 << self.address_bits
+            number = n if self.numbers is None else int(self.numbers[n])
+            term = number | int(negative) << self.address_bits | 2 << self.address_bits
             share |= term << (k * self.term_bits)
         if last and self.bias_bits:
             bias = int(self.bias[o]) & (1 << self.bias_bits) - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,9 +33,13 @@ from hwgen.network import Network
 from hwgen.ranges import Range, value_ranges
 from hwgen.stream import dense_plan
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.chip import even
+from hwgen.stream.conv_pick import Ring
 from hwgen.stream.dense_plan import Choice
 from hwgen.stream.fifo_depth import axes, fifo_depths
 from hwgen.stream.layer_plan import LayerPlan, Options, Plan, stream_order
+from hwgen.stream.matrix import conv_matrix
+from hwgen.stream.pick_code import PickCode
 from hwgen.stream.pool import separate
 from hwgen.stream.requantise import lanes_agree
 from hwgen.stream.serial_window import Walk
@@ -42,7 +47,7 @@ from hwgen.stream.serial_window import Walk
 __all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
 
 LANE = 45  # LUT positions of a lane that requantises, about
-BLOCK_PRICE = 4  # LUT positions that a block RAM is worth, where either would do
+BLOCK_PRICE = 12  # LUT positions that a block RAM is worth, where either would do
 MOST_DIGIT = 3  # bits a cycle; with more a digit-serial graph saves little once it is placed
 
 # Of the engine's top module, whose instances carry the layers' names.
@@ -69,9 +74,8 @@ def make_plan(network: Network, options: Options | None = None) -> Plan:
     options = options or Options()
     found = [_Planner(network, options)]
     for n, layer in enumerate(network.layers):
-        if isinstance(layer, Dense):
-            found = [planner.branch(layer, choice) for planner in found
-                     for choice in planner.dense_choices(layer)]
+        if isinstance(layer, (Dense, Conv2d)):
+            found = [other for planner in found for other in planner.candidates(layer)]
             found = _unbeaten(found, {name for later in network.layers[n + 1 :]
                                       for name in later.inputs} | {layer.name})
             _check_blocks(layer, found, options)
@@ -95,7 +99,7 @@ def _unbeaten(found: list[_Planner], read: set[str]) -> list[_Planner]:
     return [planner for others in kept.values() for planner in others]
 
 
-def _check_blocks(layer: Dense, found: list[_Planner], options: Options) -> None:
+def _check_blocks(layer: Layer, found: list[_Planner], options: Options) -> None:
     """Leave the plans with no more block RAMs than there are."""
     limit = options.chip.bram
     if limit is None:
@@ -104,6 +108,16 @@ def _check_blocks(layer: Dense, found: list[_Planner], options: Options) -> None
     found[:] = [planner for planner in found if planner.bram <= limit]
     if not found:
         raise layer.error("block RAMs", f"at most {limit} up to this layer", str(fewest))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One way to build a layer: its plan, LUT positions, block RAMs, cycles an image."""
+
+    plan: LayerPlan
+    lut: int
+    bram: int
+    interval: int
 
 
 class _Planner:
@@ -122,7 +136,6 @@ class _Planner:
     def _rules(self) -> None:
         self.rules: dict[type[Layer], Callable[..., LayerPlan]] = {
             Input: self._input,
-            Conv2d: self._window,
             AvgPool: self._window,
             MaxPool: self._window,
             Requantise: self._lanes,
@@ -132,17 +145,6 @@ class _Planner:
             Flatten: self._flatten,
             ArgMax: self._argmax,
         }
-
-    def branch(self, layer: Dense, choice: Choice) -> _Planner:
-        """Return a copy that has gone on with one way to build a layer."""
-        other = copy(self)
-        other.plans, other.formats = dict(self.plans), dict(self.formats)
-        other._rules()
-        plan = other._dense(layer, other.formats[layer.source], choice)
-        other.plans[layer.name], other.formats[layer.name] = plan, plan.format
-        other.lut += choice.lut
-        other.bram += choice.bram
-        return other
 
     def add(self, layer: Layer) -> None:
         plan = self.rules[type(layer)](layer, tuple(self.formats[name] for name in layer.inputs))
@@ -201,12 +203,11 @@ class _Planner:
         """Tell whether a layer is smaller a digit at a time, roughly: half its signed digits become
         adders, and the pixels must be cut into digits.
         """
+        if isinstance(layer, Conv2d):
+            return self._conv_lut(layer, source, digit) < self._conv_lut(layer, source, 0)
         walk = serial_walk(self.network, self.ranges, layer, digit)
         sums = self.ranges[layer.name]
-        if isinstance(layer, Conv2d):
-            adders = max(int(digit_count(layer.weight).sum()) - len(sums.lo), 0) * 0.55
-        else:
-            adders = (layer.kernel[0] * layer.kernel[1] - 1) * len(sums.lo)
+        adders = (layer.kernel[0] * layer.kernel[1] - 1) * len(sums.lo)
         last = max(bits for bits, _ in sums.shapes())
         first = max(shape.width for shape in source.shapes)
         cut = (walk.steps - 1) * digit * walk.rows.kernel * source.lanes
@@ -230,7 +231,8 @@ class _Planner:
             tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
             format = BeatFormat.of(tensor, values, lanes=lanes)
             why = f"one unit a channel; then {lanes} at a time, as there are {format.folds} cycles"
-            return LayerPlan(layer, "lanes", sources, format, why, unpack=self._whole(layer))
+            return LayerPlan(layer, "lanes", sources, format, why, unpack=self._whole(layer),
+                             unfold=source.folds > 1)
         if source.folds == 1 or not agree:
             why = "one unit a channel" + ("" if agree else ": channels of one lane differ in scale")
             return LayerPlan(
@@ -248,7 +250,7 @@ class _Planner:
         so many cycles, or None if all are wanted: nothing but pools and a dense layer may follow.
         """
         before = self.plans[layer.inputs[0]]
-        if before.form != "serial" or source.folds > 1:
+        if before.form not in ("serial", "pick") or source.folds > 1 and not self._unfolds(layer):
             return None
         name = layer.name
         while True:
@@ -262,10 +264,21 @@ class _Planner:
             ):
                 return None
             name = readers[0].name
-        assert isinstance(before.layer, (Conv2d, AvgPool))
-        walk = serial_walk(self.network, self.ranges, before.layer, before.digit)
-        lanes = -(-source.lanes // walk.digits)
-        return lanes if lanes < source.lanes else None
+        if isinstance(before.layer, Dense):
+            return None
+        if isinstance(before.code, PickCode):
+            apart = before.code.steps
+        else:
+            assert isinstance(before.layer, (Conv2d, AvgPool))
+            apart = serial_walk(self.network, self.ranges, before.layer, before.digit).digits
+        channels = self.network.tensors[layer.name].channels
+        lanes = -(-channels // apart)
+        return lanes if lanes < channels else None
+
+    def _unfolds(self, layer: Layer) -> bool:
+        """Tell whether a layer gathers whole pixels first."""
+        lanes = self.formats[layer.inputs[0]].lanes
+        return isinstance(layer, Requantise) and not lanes_agree(layer, lanes)
 
     def _join(self, layer: Add | Concat, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         format = self._whole(layer)
@@ -308,17 +321,92 @@ class _Planner:
         unfold = sources[0].folds > 1 and not running
         return LayerPlan(layer, "max", sources, self._whole(layer), why, unfold=unfold)
 
-    def dense_choices(self, layer: Dense) -> list[Choice]:
-        """Return the ways to build a dense layer behind what has been chosen so far."""
+    def candidates(self, layer: Dense | Conv2d) -> list[_Planner]:
+        """Return copies that have gone on with each way to build a layer that keeps up, or with the
+        fastest one.
+        """
+        found = self._dense(layer) if isinstance(layer, Dense) else self._conv(layer)
+        kept = [one for one in found if one.interval <= self.budget]
+        if not kept:
+            kept = [min(found, key=lambda one: (one.interval, one.lut))]
+            if self.options.strict:
+                raise layer.error("pace", f"at most {self.budget} cycles an image",
+                                  str(kept[0].interval))
+        return [self._branch(layer, one) for one in kept]
+
+    def _branch(self, layer: Layer, one: _Candidate) -> _Planner:
+        other = copy(self)
+        other.plans, other.formats = dict(self.plans), dict(self.formats)
+        other._rules()
+        other.plans[layer.name], other.formats[layer.name] = one.plan, one.plan.format
+        other.lut += one.lut
+        other.bram += one.bram
+        return other
+
+    def _dense(self, layer: Dense) -> list[_Candidate]:
         source, wanted = self.formats[layer.source], self.options.dense
         found = dense_plan.choices(layer, source, self.budget, self.options.chip)
         found = [one for one in found if wanted in ("auto", one.form)] or found
-        fastest = min(one.interval for one in found)
-        if self.options.strict and fastest > self.budget:
-            raise layer.error("pace", f"at most {self.budget} cycles an image", str(fastest))
+        return [_Candidate(self._dense_plan(layer, source, one), one.lut, one.bram, one.interval)
+                for one in found]
+
+    def _conv(self, layer: Conv2d) -> list[_Candidate]:
+        source = self.formats[layer.source]
+        plan = self._window(layer, (source,))
+        rows, columns = axes(layer, source.height, source.width)
+        interval = rows.places * columns.places
+        if plan.form == "serial":
+            interval = serial_walk(self.network, self.ranges, layer, plan.digit).interval
+        found = [_Candidate(plan, self._conv_lut(layer, source, plan.digit), 0, interval)]
+        if self.options.digit is not None or not self._may_wait(layer) or any(layer.padding):
+            return found
+        return found + self._conv_picks(layer, source)
+
+    def _conv_picks(self, layer: Conv2d, source: BeatFormat) -> list[_Candidate]:
+        """Return the ways to build a convolution whose lanes pick their activations."""
+        rows, columns = axes(layer, source.height, source.width)
+        ring = Ring(rows, columns, source.folds * source.lanes)
+        channels = self.network.tensors[layer.source].channels
+        weight = conv_matrix(layer, channels).T
+        counts = dense_plan.power_counts(weight)
+        windows, found = rows.count * columns.count, []
+        width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
+        for lanes in (1, 2):
+            if not counts.any() or lanes > len(weight):
+                continue
+            terms = dense_plan.fewest_terms(counts, lanes, self.budget // windows)
+            code = PickCode(
+                weight.reshape(len(weight), -1, channels), layer.bias, lanes, terms,
+                ring.numbers(channels), ring.bits, 1,
+            )
+            lut = dense_plan.pick_lut(lanes, terms, width, source.lanes, bool(layer.bias.any()))
+            lut += lanes * terms * even(ring.column_bits + ring.row_bits) + 40
+            chip = self.options.chip
+            bram = (lanes * terms * chip.blocks(2 << ring.bits, width)
+                    + chip.blocks(code.steps, code.word_bits))
+            interval = max(windows * code.steps, 2 * source.beats * source.lanes)
+            format = BeatFormat.of(
+                self.network.tensors[layer.name], self.ranges[layer.name], lanes=lanes
+            )
+            why = (f"{lanes} lanes of {terms} pick the {int(counts.sum())} digits of a window that "
+                   f"are not 0: {interval} of {self.budget} cycles, {code.steps} a window")
+            plan = LayerPlan(layer, "pick", (source,), format, why, code=code, fifos=(0,))
+            found.append(_Candidate(plan, lut, bram, interval))
         return found
 
-    def _dense(self, layer: Dense, source: BeatFormat, choice: Choice) -> LayerPlan:
+    def _conv_lut(self, layer: Conv2d, source: BeatFormat, digit: int) -> int:
+        """Return about the LUT positions of a convolution as an adder graph."""
+        sums = self.ranges[layer.name]
+        adders = max(int(digit_count(layer.weight).sum()) - len(sums.lo), 0) * 0.55
+        if digit:
+            steps = -(-max(shape.width for shape in source.shapes) // digit)
+            cut = (steps - 1) * digit * layer.weight.shape[2] * source.lanes
+            return round(adders * 2 * digit + cut + 80)
+        last = max(bits for bits, _ in sums.shapes())
+        first = max(shape.width for shape in source.shapes)
+        return round(adders * (first + last) / 2 + 40)
+
+    def _dense_plan(self, layer: Dense, source: BeatFormat, choice: Choice) -> LayerPlan:
         code = choice.code(layer, source)
         if code is None:
             return LayerPlan(layer, "graph", (source,), self._whole(layer), choice.why)

@@ -58,10 +58,10 @@ class SerialLinear(wiring.Component):
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def take(
-        self, offered: Int64Array, ready: tuple[int, int] = (0, 0)
+        self, offered: Int64Array, ready: tuple[int, int] | None = None
     ) -> tuple[Int64Array, tuple[int, int]]:
         """Return when each pixel of an image is taken, see ``Walk.run``."""
-        taken, _, ready = self.window.walk.run(offered, ready)
+        taken, _, ready = self.window.walk.run(offered, ready or (0, 0))
         return taken, ready
 
     def departures(self, times: Int64Array) -> Int64Array:

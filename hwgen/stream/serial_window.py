@@ -246,14 +246,16 @@ class SerialWindow(wiring.Component):
     def _digits(self, m: Module, fronts: list[Signal], shown: Signal) -> None:
         """Register the digits of all taps; behind the last one their signs, or 0."""
         parts: list[Value] = []
+        ends = Signal(name="ends")  # a reset that goes before the enable: no LUTs
+        m.d.comb += ends.eq(self.en & ~shown)
         for n, front in enumerate(fronts):
             for lane, shape in enumerate(self.format.shapes):
                 held = Signal(self.digit, name=f"tap_{n}_{lane}")
                 after = held[-1].replicate(self.digit) if shape.signed else Const(0, self.digit)
-                with m.If(self.en):
-                    m.d.sync += held.eq(
-                        Mux(shown, front[lane * self.digit : (lane + 1) * self.digit], after)
-                    )
+                with m.If(ends):
+                    m.d.sync += held.eq(after)
+                with m.Elif(self.en):
+                    m.d.sync += held.eq(front[lane * self.digit : (lane + 1) * self.digit])
                 parts.append(held)
         m.d.comb += self.x.eq(Cat(*parts))
 

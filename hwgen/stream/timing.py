@@ -90,9 +90,10 @@ def smoothing_depth(part: Any, times: Int64Array, interval: int) -> int:
     interval, cycles from image to image.
     """
     images = 4
-    taken, ready = [], (0, 0)
+    taken: list[Int64Array] = []
+    state: Any = None
     for n in range(images):
-        gone, ready = part.take(times + n * interval + queue_latency(3), ready)
+        gone, state = part.take(times + n * interval + queue_latency(3), state)
         taken.append(gone)
     offered = np.concatenate([times + n * interval for n in range(images)])
     places = np.arange(offered.size)
