@@ -30,6 +30,17 @@ from hwgen.tools import run_yosys
 KINDS = ("lut", "ff", "bram")
 
 
+def part_of(modules: dict[str, str], top: str) -> str:
+    """Return the text of a module and of all that it holds."""
+    found, waiting = {top}, [top]
+    while waiting:
+        words = set(re.findall(r"^  (\w+) \w+ \($", modules[waiting.pop()], re.M))
+        new = (words & modules.keys()) - found
+        found |= new
+        waiting += new
+    return "".join(modules[name] for name in sorted(found))
+
+
 def count(verilog: str, module: str, target: Target) -> dict[str, int]:
     """Return {lut, ff, bram} of one module as Yosys maps it."""
     with tempfile.TemporaryDirectory(prefix="hwgen-bench-") as place:
@@ -48,7 +59,8 @@ def count(verilog: str, module: str, target: Target) -> dict[str, int]:
 def measure(folder: Path, target: Target, wanted: set[str]) -> dict[str, Any]:
     """Return estimate and count of every layer that has a module."""
     plan, verilog = read_json(folder / "plan.json"), (folder / "top.v").read_text()
-    modules = set(re.findall(r"^module (\w+)\(", verilog, re.M))
+    modules = {one[1]: one[0] for one in re.finditer(
+        r"^module (\w+)\(.*?^endmodule\n", verilog, re.S | re.M)}
     layers = []
     for entry in plan["layers"]:
         name = entry["name"]
@@ -56,7 +68,7 @@ def measure(folder: Path, target: Target, wanted: set[str]) -> dict[str, Any]:
                if module == name or re.fullmatch(rf"{name}__(fifo_\d+|fork|join)", module)]
         if name not in modules or (wanted and name not in wanted):
             continue
-        counts = [count(verilog, module, target) for module in own]
+        counts = [count(part_of(modules, module), module, target) for module in own]
         found = {kind: sum(one[kind] for one in counts) for kind in KINDS}
         layers.append({"name": name, "form": entry["form"],
                        "estimate": {kind: entry[kind] for kind in KINDS}, "count": found})
