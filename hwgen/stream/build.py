@@ -38,6 +38,7 @@ from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.pick_code import PickCode
 from hwgen.stream.pool import Pool, separate
+from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
 
@@ -117,14 +118,10 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
             parts |= {"window": window, "maximum": maximum}
         case Requantise() | Activation():
-            format = plan.unpack or plan.format
-            parts["lanes"] = (
-                requantise.Requantise(layer=layer, source=source, format=format)
-                if isinstance(layer, Requantise)
-                else requantise.Activation(layer=layer, source=source, format=format)
-            )
             if plan.unpack is not None:
-                parts["unpack"] = Unpack(source=plan.unpack, format=plan.format)
+                parts["unpack"] = Unpack(source=source, format=plan.unpack)
+                source = plan.unpack
+            parts["lanes"] = _lanes(layer, source, plan.format)
         case Add():
             return Chain(
                 parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)}
@@ -150,6 +147,14 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
     if not isinstance(layer, ArgMax):
         parts["skid"] = SkidBuffer(shape=plan.format.layout)
     return Chain(parts=parts)
+
+
+def _lanes(layer: Requantise | Activation, source: BeatFormat, format: BeatFormat) -> Any:
+    if isinstance(layer, Activation):
+        return requantise.Activation(layer=layer, source=source, format=format)
+    if requantise.lanes_agree(layer, source.lanes):
+        return requantise.Requantise(layer=layer, source=source, format=format)
+    return FoldedRequantise(layer=layer, source=source, format=format)
 
 
 def _joined(plan: LayerPlan) -> BeatFormat:

@@ -22,6 +22,7 @@ from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.pool import Pool
 from hwgen.stream.requantise import Activation, Requantise, digits_of
+from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.serial_window import SerialWindow
 from hwgen.stream.window import Window, in_blocks
@@ -76,6 +77,17 @@ def _cost(part: Any, chip: Chip) -> Cost:
                     a.width + 1 + c.width
                     for a, c in zip(part.source.shapes, part.format.shapes, strict=True)
                 ),
+            }
+        case FoldedRequantise():
+            widths = [shape.width for shape in part.source.shapes]
+            powers = [len({d[n][0] for d in part.digits if n < len(d)})
+                      for n in range(part.levels)]
+            choice = sum(powers) / 2
+            shifts = len(set(part.layer.shift.tolist()))
+            return {
+                "lut": round(sum((choice + 2 * part.levels + 1) * (w + 5) + 4 * shifts + 16
+                                 for w in widths)),
+                "ff": sum((w + 5) * 2 * part.levels for w in widths) + 20,
             }
         case Activation():
             segments = part.layer.slopes.size

@@ -81,7 +81,7 @@ class LayerPlan:
     digit : int
         Bits a cycle of a layer in serial form; 0 otherwise.
     unpack : BeatFormat or None
-        Whole pixels that the layer works out before it gives them in the folds of ``format``.
+        The source, given a few channels at a time before the layer begins.
     """
 
     layer: Layer

@@ -47,6 +47,7 @@ from hwgen.stream.serial_window import Walk
 __all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
 
 LANE = 45  # LUT positions of a lane that requantises, about
+SHARED = 4  # channels a lane from which one unit for several scales is smaller than one for each
 BLOCK_PRICE = 12  # LUT positions that a block RAM is worth, where either would do
 MOST_DIGIT = 3  # bits a cycle; with more a digit-serial graph saves little once it is placed
 
@@ -224,33 +225,30 @@ class _Planner:
         return None
 
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
-        source = sources[0]
-        agree = isinstance(layer, Activation) or lanes_agree(layer, source.lanes)
-        lanes = self._narrow(layer, source)
-        if lanes is not None:
-            tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
-            format = BeatFormat.of(tensor, values, lanes=lanes)
-            why = f"one unit a channel; then {lanes} at a time, as there are {format.folds} cycles"
-            return LayerPlan(layer, "lanes", sources, format, why, unpack=self._whole(layer),
-                             unfold=source.folds > 1)
-        if source.folds == 1 or not agree:
-            why = "one unit a channel" + ("" if agree else ": channels of one lane differ in scale")
+        source, narrow = sources[0], self._narrow(layer, sources[0])
+        tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
+        lanes = source.lanes if narrow is None else narrow
+        agree = isinstance(layer, Activation) or lanes_agree(layer, lanes)
+        folds = -(-tensor.channels // lanes)
+        if folds == 1 or not agree and folds < SHARED:
+            why = "one unit a channel" + ("" if folds == 1 else ": channels of one lane differ")
             return LayerPlan(
                 layer, "lanes", sources, self._whole(layer), why, unfold=source.folds > 1
             )
-        format = BeatFormat.of(
-            self.network.tensors[layer.name], self.ranges[layer.name], lanes=source.lanes
-        )
-        return LayerPlan(
-            layer, "lanes", sources, format, f"one unit for every {source.folds} channels"
-        )
+        format = BeatFormat.of(tensor, values, lanes=lanes)
+        why = f"one unit for every {folds} channels" + ("" if agree else ", which differ in scale")
+        unpack = None
+        if narrow is not None:
+            before = layer.inputs[0]
+            unpack = BeatFormat.of(self.network.tensors[before], self.ranges[before], lanes=lanes)
+        return LayerPlan(layer, "lanes", sources, format, why, unpack=unpack)
 
     def _narrow(self, layer: Layer, source: BeatFormat) -> int | None:
         """Return how many channels at a time suffice behind a layer that gives a pixel only every
         so many cycles, or None if all are wanted: nothing but pools and a dense layer may follow.
         """
         before = self.plans[layer.inputs[0]]
-        if before.form not in ("serial", "pick") or source.folds > 1 and not self._unfolds(layer):
+        if before.form != "serial" or source.folds > 1:
             return None
         name = layer.name
         while True:
@@ -264,21 +262,10 @@ class _Planner:
             ):
                 return None
             name = readers[0].name
-        if isinstance(before.layer, Dense):
-            return None
-        if isinstance(before.code, PickCode):
-            apart = before.code.steps
-        else:
-            assert isinstance(before.layer, (Conv2d, AvgPool))
-            apart = serial_walk(self.network, self.ranges, before.layer, before.digit).digits
-        channels = self.network.tensors[layer.name].channels
-        lanes = -(-channels // apart)
-        return lanes if lanes < channels else None
-
-    def _unfolds(self, layer: Layer) -> bool:
-        """Tell whether a layer gathers whole pixels first."""
-        lanes = self.formats[layer.inputs[0]].lanes
-        return isinstance(layer, Requantise) and not lanes_agree(layer, lanes)
+        assert isinstance(before.layer, (Conv2d, AvgPool))
+        walk = serial_walk(self.network, self.ranges, before.layer, before.digit)
+        lanes = -(-source.lanes // walk.digits)
+        return lanes if lanes < source.lanes else None
 
     def _join(self, layer: Add | Concat, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         format = self._whole(layer)
