@@ -8,13 +8,9 @@ pick their activations), ``lanes`` (one unit a channel: requantise, activation, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
 
-import numpy as np
-
-from hwgen.adders.csd import digit_count
 from hwgen.layers import (
     Activation,
     Add,
@@ -30,27 +26,26 @@ from hwgen.layers import (
     Requantise,
 )
 from hwgen.network import Network
-from hwgen.ranges import Range, value_ranges
+from hwgen.ranges import value_ranges
 from hwgen.stream import dense_plan
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.chip import even
-from hwgen.stream.conv_pick import Ring
 from hwgen.stream.dense_plan import Choice
-from hwgen.stream.fifo_depth import axes, fifo_depths
+from hwgen.stream.fifo_depth import fifo_depths
 from hwgen.stream.layer_plan import LayerPlan, Options, Plan, stream_order
-from hwgen.stream.matrix import conv_matrix
-from hwgen.stream.pick_code import PickCode
 from hwgen.stream.pool import separate
 from hwgen.stream.requantise import lanes_agree
-from hwgen.stream.serial_window import Walk
+from hwgen.stream.window_plan import (
+    Candidate,
+    WindowPlanner,
+    serial_walk,
+    structural_interval,
+)
 
-__all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order"]
+__all__ = ["LayerPlan", "Options", "Plan", "make_plan", "stream_order", "structural_interval"]
 
 LANE = 45  # LUT positions of a lane that requantises, about
 SHARED = 4  # channels a lane from which one unit for several scales is smaller than one for each
 BLOCK_PRICE = 12  # LUT positions that a block RAM is worth, where either would do
-MOST_DIGIT = 3  # bits a cycle; with more a digit-serial graph saves little once it is placed
-
 # Of the engine's top module, whose instances carry the layers' names.
 PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"
                                         for name in ("data", "valid", "ready", "last")))
@@ -59,10 +54,10 @@ PORTS = ("clk", "rst", "frame_error", *(f"{side}_axis_t{name}" for side in "sm"
 def make_plan(network: Network, options: Options | None = None) -> Plan:
     """Choose a form for every layer: the cheapest that keeps up.
 
-    Dense layers have several ways to be built, which trade LUT positions for block RAMs, and a
-    layer's lanes are the places of the words that the next one takes. All combinations are gone
-    through layer by layer; of those that leave the rest of the network the same, only the ones that
-    no other beats in both are kept, so that the best is found.
+    Dense layers and convolutions have several ways to be built, which trade LUT positions for block
+    RAMs, and a layer's lanes are the places of the words that the next one takes. All combinations
+    are gone through layer by layer; of those that leave the rest of the network the same, only the
+    ones that no other beats in both are kept, so that the best is found.
     Ref: G. L. Nemhauser and Z. Ullmann, Discrete dynamic programming and capital allocation,
     Management Science 15 (1969), 494-505.
 
@@ -91,9 +86,10 @@ def _unbeaten(found: list[_Planner], read: set[str]) -> list[_Planner]:
     """Return the plans that no other one, the same for the layers behind, beats in LUTs and block
     RAMs. Parameters: found; read, the layers that are still read.
     """
-    kept: dict[tuple[int, ...], list[_Planner]] = {}
+    kept: dict[tuple[tuple[int, str], ...], list[_Planner]] = {}
     for planner in sorted(found, key=lambda one: (one.lut, one.bram)):
-        key = tuple(format.lanes for name, format in planner.formats.items() if name in read)
+        key = tuple((planner.formats[name].lanes, plan.form)
+                    for name, plan in planner.plans.items() if name in read)
         others = kept.setdefault(key, [])
         if all(other.bram > planner.bram for other in others):
             others.append(planner)
@@ -111,16 +107,6 @@ def _check_blocks(layer: Layer, found: list[_Planner], options: Options) -> None
         raise layer.error("block RAMs", f"at most {limit} up to this layer", str(fewest))
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """One way to build a layer: its plan, LUT positions, block RAMs, cycles an image."""
-
-    plan: LayerPlan
-    lut: int
-    bram: int
-    interval: int
-
-
 class _Planner:
     """Goes through the layers in order; each sees the formats of those before it."""
 
@@ -131,8 +117,8 @@ class _Planner:
         self.formats: dict[str, BeatFormat] = {}
         self.lut = self.bram = 0  # of what the choices differ in
         self._rules()
-        self.structural = structural_interval(network)
-        self.budget = max(options.interval or 0, self.structural)
+        self.budget = max(options.interval or 0, structural_interval(network))
+        self.windows = WindowPlanner(network, self.ranges, options, self.budget)
 
     def _rules(self) -> None:
         self.rules: dict[type[Layer], Callable[..., LayerPlan]] = {
@@ -163,66 +149,8 @@ class _Planner:
             layer, "wire", (), self._whole(layer), "frames are counted, one pixel a beat"
         )
 
-    def _window(
-        self, layer: Conv2d | AvgPool | MaxPool, sources: tuple[BeatFormat, ...]
-    ) -> LayerPlan:
-        format, unfold = self._whole(layer), sources[0].folds > 1
-        if isinstance(layer, MaxPool):
-            if separate(layer):
-                tensor, values = self.network.tensors[layer.name], self.ranges[layer.name]
-                format = BeatFormat.of(tensor, values, lanes=sources[0].lanes)
-                return LayerPlan(layer, "max", sources, format, "one comparator a lane")
-            why = "a comparator tree over the window"
-            return LayerPlan(layer, "max", sources, format, why, unfold=unfold)
-        budget = self.budget
-        digit = None if unfold or not self._may_wait(layer) else self._digit(layer, sources[0])
-        if digit and (self.options.digit or self._saves(layer, sources[0], digit)):
-            walk = serial_walk(self.network, self.ranges, layer, digit)
-            why = (
-                f"an adder graph of {digit} bits a cycle: {walk.interval} of {budget} cycles, "
-                f"{walk.digits} a window"
-            )
-            return LayerPlan(layer, "serial", sources, format, why, fifos=(0,), digit=digit)
-        why = "one window a cycle through one adder graph"
-        return LayerPlan(layer, "graph", sources, format, why, unfold=unfold)
-
-    def _may_wait(self, layer: Layer) -> bool:
-        """Tell whether a layer may take its pixels when it wants: its source is its own, and no
-        branch behind it waits for another one.
-        """
-        behind, found = [layer.name], {layer.name}
-        while behind:
-            for reader in self.network.readers[behind.pop()]:
-                if isinstance(self.network.by_name[reader], (Add, Concat)):
-                    return False
-                if reader not in found:
-                    found.add(reader)
-                    behind.append(reader)
-        return len(self.network.readers[layer.inputs[0]]) == 1
-
-    def _saves(self, layer: Conv2d | AvgPool, source: BeatFormat, digit: int) -> bool:
-        """Tell whether a layer is smaller a digit at a time, roughly: half its signed digits become
-        adders, and the pixels must be cut into digits.
-        """
-        if isinstance(layer, Conv2d):
-            return self._conv_lut(layer, source, digit) < self._conv_lut(layer, source, 0)
-        walk = serial_walk(self.network, self.ranges, layer, digit)
-        sums = self.ranges[layer.name]
-        adders = (layer.kernel[0] * layer.kernel[1] - 1) * len(sums.lo)
-        last = max(bits for bits, _ in sums.shapes())
-        first = max(shape.width for shape in source.shapes)
-        cut = (walk.steps - 1) * digit * walk.rows.kernel * source.lanes
-        return adders * 2 * digit + cut + 80 < adders * (first + last) / 2
-
-    def _digit(self, layer: Conv2d | AvgPool, source: BeatFormat) -> int | None:
-        """Return the fewest bits a cycle that keep up, or None if only all at once do."""
-        if self.options.digit is not None:
-            return self.options.digit
-        budget = self.budget
-        for digit in range(1, MOST_DIGIT + 1):
-            if serial_walk(self.network, self.ranges, layer, digit).interval <= budget:
-                return digit
-        return None
+    def _window(self, layer: AvgPool | MaxPool, sources: tuple[BeatFormat, ...]) -> LayerPlan:
+        return self.windows.plan(layer, sources[0])
 
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source, narrow = sources[0], self._narrow(layer, sources[0])
@@ -312,7 +240,8 @@ class _Planner:
         """Return copies that have gone on with each way to build a layer that keeps up, or with the
         fastest one.
         """
-        found = self._dense(layer) if isinstance(layer, Dense) else self._conv(layer)
+        found = (self._dense(layer) if isinstance(layer, Dense)
+                 else self.windows.candidates(layer, self.formats[layer.source]))
         kept = [one for one in found if one.interval <= self.budget]
         if not kept:
             kept = [min(found, key=lambda one: (one.interval, one.lut))]
@@ -321,7 +250,7 @@ class _Planner:
                                   str(kept[0].interval))
         return [self._branch(layer, one) for one in kept]
 
-    def _branch(self, layer: Layer, one: _Candidate) -> _Planner:
+    def _branch(self, layer: Layer, one: Candidate) -> _Planner:
         other = copy(self)
         other.plans, other.formats = dict(self.plans), dict(self.formats)
         other._rules()
@@ -330,68 +259,12 @@ class _Planner:
         other.bram += one.bram
         return other
 
-    def _dense(self, layer: Dense) -> list[_Candidate]:
+    def _dense(self, layer: Dense) -> list[Candidate]:
         source, wanted = self.formats[layer.source], self.options.dense
         found = dense_plan.choices(layer, source, self.budget, self.options.chip)
         found = [one for one in found if wanted in ("auto", one.form)] or found
-        return [_Candidate(self._dense_plan(layer, source, one), one.lut, one.bram, one.interval)
+        return [Candidate(self._dense_plan(layer, source, one), one.lut, one.bram, one.interval)
                 for one in found]
-
-    def _conv(self, layer: Conv2d) -> list[_Candidate]:
-        source = self.formats[layer.source]
-        plan = self._window(layer, (source,))
-        rows, columns = axes(layer, source.height, source.width)
-        interval = rows.places * columns.places
-        if plan.form == "serial":
-            interval = serial_walk(self.network, self.ranges, layer, plan.digit).interval
-        found = [_Candidate(plan, self._conv_lut(layer, source, plan.digit), 0, interval)]
-        if self.options.digit is not None or not self._may_wait(layer) or any(layer.padding):
-            return found
-        return found + self._conv_picks(layer, source)
-
-    def _conv_picks(self, layer: Conv2d, source: BeatFormat) -> list[_Candidate]:
-        """Return the ways to build a convolution whose lanes pick their activations."""
-        rows, columns = axes(layer, source.height, source.width)
-        ring = Ring(rows, columns, source.folds * source.lanes)
-        channels = self.network.tensors[layer.source].channels
-        weight = conv_matrix(layer, channels).T
-        counts = dense_plan.power_counts(weight)
-        windows, found = rows.count * columns.count, []
-        width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
-        for lanes in (1, 2):
-            if not counts.any() or lanes > len(weight):
-                continue
-            terms = dense_plan.fewest_terms(counts, lanes, self.budget // windows)
-            code = PickCode(
-                weight.reshape(len(weight), -1, channels), layer.bias, lanes, terms,
-                ring.numbers(channels), ring.bits, 1,
-            )
-            lut = dense_plan.pick_lut(lanes, terms, width, source.lanes, bool(layer.bias.any()))
-            lut += lanes * terms * even(ring.column_bits + ring.row_bits) + 40
-            chip = self.options.chip
-            bram = (lanes * terms * chip.blocks(2 << ring.bits, width)
-                    + chip.blocks(code.steps, code.word_bits))
-            interval = max(windows * code.steps, 2 * source.beats * source.lanes)
-            format = BeatFormat.of(
-                self.network.tensors[layer.name], self.ranges[layer.name], lanes=lanes
-            )
-            why = (f"{lanes} lanes of {terms} pick the {int(counts.sum())} digits of a window that "
-                   f"are not 0: {interval} of {self.budget} cycles, {code.steps} a window")
-            plan = LayerPlan(layer, "pick", (source,), format, why, code=code, fifos=(0,))
-            found.append(_Candidate(plan, lut, bram, interval))
-        return found
-
-    def _conv_lut(self, layer: Conv2d, source: BeatFormat, digit: int) -> int:
-        """Return about the LUT positions of a convolution as an adder graph."""
-        sums = self.ranges[layer.name]
-        adders = max(int(digit_count(layer.weight).sum()) - len(sums.lo), 0) * 0.55
-        if digit:
-            steps = -(-max(shape.width for shape in source.shapes) // digit)
-            cut = (steps - 1) * digit * layer.weight.shape[2] * source.lanes
-            return round(adders * 2 * digit + cut + 80)
-        last = max(bits for bits, _ in sums.shapes())
-        first = max(shape.width for shape in source.shapes)
-        return round(adders * (first + last) / 2 + 40)
 
     def _dense_plan(self, layer: Dense, source: BeatFormat, choice: Choice) -> LayerPlan:
         code = choice.code(layer, source)
@@ -404,29 +277,3 @@ class _Planner:
         return LayerPlan(
             layer, choice.form, (source,), format, choice.why, code=code, fifos=fifos
         )
-
-
-def serial_walk(
-    network: Network, ranges: Mapping[str, Range], layer: Conv2d | AvgPool, digit: int
-) -> Walk:
-    """Return the walk of a layer's window if its words come ``digit`` bits a cycle."""
-    source = network.tensors[layer.source]
-    rows, columns = axes(layer, source.height, source.width)
-    sums = ranges[layer.name]
-    bias = layer.bias if isinstance(layer, Conv2d) else np.zeros(1, np.int64)
-    widths = [bits for bits, _ in Range(sums.lo - bias, sums.hi - bias).shapes()]
-    steps = -(-max(bits for bits, _ in ranges[layer.source].shapes()) // digit)
-    return Walk(
-        rows=rows, columns=columns, steps=steps, digits=max(steps, -(-max(widths) // digit))
-    )
-
-
-def structural_interval(network: Network) -> int:
-    """Return the cycles an image takes in the layers whose pace the image's size sets."""
-    interval = network.input.height * network.input.width
-    for layer in network.layers:
-        if isinstance(layer, (Conv2d, MaxPool, AvgPool)):
-            source = network.tensors[layer.source]
-            rows, columns = axes(layer, source.height, source.width)
-            interval = max(interval, rows.places * columns.places)
-    return interval
