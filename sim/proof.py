@@ -42,7 +42,7 @@ from hwgen.sim.netlist_linear import LinearMap, derive
 from hwgen.sim.ports import Tap
 from hwgen.sim.proof_layer import Sums, check_layer
 from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
-from hwgen.sim.proof_pick import prove_pick, sizes_of
+from hwgen.sim.proof_pick import Target, prove_pick, sizes_of, window_numbers, word_numbers
 from hwgen.sim.proof_rom import packing_of, prove_rom
 
 Progress = Callable[[str, int, int], None]
@@ -205,7 +205,7 @@ def prove_layer(evidence: Evidence, name: str) -> LayerProof:
             found = _prove_graph(evidence, layer)
         elif isinstance(layer, Dense) and f"{name}__weights" in evidence.netlist:
             found = _prove_rom(evidence, layer)
-        elif isinstance(layer, Dense) and f"{name}__steps" in evidence.netlist:
+        elif not isinstance(layer, AvgPool) and f"{name}__steps" in evidence.netlist:
             found = _prove_pick(evidence, layer)
         elif f"{name}__serial" in evidence.netlist:
             found = LayerProof(name, "none", "adders that take a digit a cycle are compared in "
@@ -270,31 +270,30 @@ def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
                       coefficients=layer.weight.size, difference=difference)
 
 
-def _prove_pick(evidence: Evidence, layer: Dense) -> LayerProof:
+def _prove_pick(evidence: Evidence, layer: Conv2d | Dense) -> LayerProof:
     name, source = layer.name, layer.source
     while source in evidence.aliases:
         source = evidence.aliases[source]
     if source not in evidence.taps or name not in evidence.picks:
         raise HwgenError(f"Layer {name}: ports.json must give {source}, and plan.json the layer's "
                          "pick")
-    tap, tensor = evidence.taps[source], evidence.network.tensors[source]
-    pixels = tensor.height * tensor.width
-    word = np.arange(pixels * tap.folds)[:, None]
-    channel = word % tap.folds * tap.lanes + np.arange(tap.lanes)
-    order = np.where(channel < tensor.channels, channel * pixels + word // tap.folds, -1).ravel()
-    sizes = sizes_of(name, evidence.picks[name], order.size)
-    found = prove_pick(evidence.network, layer, evidence.netlist, sizes, order)
+    matrix = matrix_of(evidence.network, layer, evidence.aliases)
+    x = value_ranges(evidence.network)[layer.source]
+    entry, tap = evidence.picks[name], evidence.taps[source]
+    order = (window_numbers(layer, entry) if isinstance(layer, Conv2d)
+             else word_numbers(evidence.network.tensors[source], tap.folds, tap.lanes))
+    target = Target(name, matrix.weights.T, layer.bias, order, x.lo[matrix.channels],
+                    x.hi[matrix.channels], isinstance(layer, Dense))
+    found = prove_pick(target, evidence.netlist, sizes_of(name, entry, order.size))
     difference = None
     if found is not None:
-        _, place = stream_order(evidence.network, layer.source, evidence.aliases)
-        channel_of, pixel = divmod(found.input, pixels)
-        where = BIAS if found.input < 0 else place(pixel * tensor.channels + channel_of)
+        where = BIAS if found.input < 0 else matrix.tap(found.input)
         difference = Difference(name, found.output, where, found.expected, found.derived)
     shown = ("steps in memory, each lane's sums for all inputs, without overflow; not the "
              "activations' copies")
     return LayerProof(name, "none" if difference else "parts",
                       str(difference) if difference else shown, failed=difference is not None,
-                      coefficients=layer.weight.size, difference=difference)
+                      coefficients=matrix.weights.size, difference=difference)
 
 
 def _instance(netlist: Netlist, layer: str, graph: str) -> Cell:

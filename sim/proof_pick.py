@@ -1,4 +1,4 @@
-"""A dense layer whose lanes pick their activations, proved in parts.
+"""A layer whose lanes pick their activations, proved in parts.
 
 The parts, all from the netlist and net.npz:
 
@@ -8,8 +8,9 @@ The parts, all from the netlist and net.npz:
 2. **Lanes.** Each ``<layer>__sums_n`` takes in its terms' sum and 0, itself or twice itself, as the
    step says, as linear forms; the terms' sum is shown through the tree of adders.
 3. **Range.** With these steps no sum of any image leaves the lane's register.
-4. **Wiring.** Every copy of the activations is addressed by its own term of the memory's word, and
-   its value is the lane's term.
+4. **Wiring.** Every copy of the activations is addressed by its own term of the memory's word (in a
+   convolution by its sum with the window's place, which is left to simulation), and its value is
+   the lane's term.
 
 The copies' contents, the counters and the output are the simulation's part. Sizes are plan.json's.
 """
@@ -23,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.network import Dense, Int64Array, Network
-from hwgen.ranges import value_ranges
+from hwgen.network import Conv2d, Int64Array, Tensor
 from hwgen.sim.linear_forms import Box, Form, NotLinear
 from hwgen.sim.netlist import Module, Netlist
 from hwgen.sim.netlist_linear import words
@@ -34,8 +34,8 @@ from hwgen.sim.proof_rom import MAX_STEPS, RomDifference, memory_bits
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a layer, from plan.json (lanes, terms, slots, steps, base) and ports.json (inputs:
-    places of an image's words).
+    """Sizes of a layer, from plan.json (lanes, terms, slots, steps, base), and ``inputs``: numbers
+    that an activation can have.
     """
 
     lanes: int
@@ -72,16 +72,71 @@ def sizes_of(layer: str, entry: Mapping[str, Any], inputs: int) -> Sizes:
                  inputs=inputs)
 
 
-def prove_pick(network: Network, layer: Dense, netlist: Netlist, sizes: Sizes,
-               order: Int64Array) -> RomDifference | None:
-    """Prove a dense layer in pick form; see the module's head.
+def word_numbers(tensor: Tensor, folds: int, lanes: int) -> Int64Array:
+    """Return which input of a dense layer, in raster order of the pixels with all channels of one
+    together, each place of the stream is; -1 for none.
 
-    Parameters: network, layer and netlist; sizes; order, (inputs,) which input of the layer each
-    place of the stream is, -1 for none.
+    Parameters: tensor that the words come from; folds of a pixel and lanes of a beat.
+    """
+    word = np.arange(tensor.height * tensor.width * folds)[:, None]
+    channel = word % folds * lanes + np.arange(lanes)
+    found = np.where(channel < tensor.channels, word // folds * tensor.channels + channel, -1)
+    return found.ravel()
+
+
+def window_numbers(layer: Conv2d, entry: Mapping[str, Any]) -> Int64Array:
+    """Return which input of a convolution, in the order (row, column, channel), each number is, -1
+    for none: {row, column, channel} of the window in as many bits as plan.json says.
+
+    Raises: HwgenError if it does not say.
+    """
+    bits = [entry.get(f"{part}_bits") for part in ("row", "column", "channel")]
+    if not all(isinstance(one, int) and 0 <= one <= 16 for one in bits) or sum(bits) > 24:
+        raise HwgenError(f"Layer {layer.name}: plan.json must give row, column and channel bits")
+    across, channel_bits = 1 << bits[1], bits[2]
+    _, ci, kh, kw = layer.weight.shape
+    channels = ci * layer.groups
+    found = np.full(max(1 << sum(bits), 2), -1, np.int64)
+    row, column, channel = np.indices((kh, kw, channels))
+    place = row * layer.dilation[0] * across + column * layer.dilation[1]
+    found[(place << channel_bits) + channel] = (row * kw + column) * channels + channel
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What a layer should compute.
+
+    Parameters
+    ----------
+    name : str
+    weights : (outputs, inputs) int64
+    bias : (outputs,) int64
+    order : (numbers,) int64
+        Which input each number of an activation is, -1 for none.
+    lo, hi : (inputs,) int64
+        Ranges of the inputs.
+    direct : bool
+        Copies are addressed by the memory's word alone.
+    """
+
+    name: str
+    weights: Int64Array
+    bias: Int64Array
+    order: Int64Array
+    lo: Int64Array
+    hi: Int64Array
+    direct: bool
+
+
+def prove_pick(target: Target, netlist: Netlist, sizes: Sizes) -> RomDifference | None:
+    """Prove a layer in pick form; see the module's head.
+
     Returns: the first weight that differs, or the first bias (its input is -1), or None.
     Raises: NotLinear or HwgenError, if a part cannot be shown.
     """
-    steps = netlist[f"{layer.name}__steps"]
+    name, order = target.name, target.order
+    steps = netlist[f"{name}__steps"]
     bits = len(steps.word("word"))
     share, left = divmod(bits - 2, sizes.lanes)
     bias_bits = share - sizes.terms * sizes.term_bits - 1
@@ -89,22 +144,20 @@ def prove_pick(network: Network, layer: Dense, netlist: Netlist, sizes: Sizes,
         raise HwgenError(f"Module {steps.name}: words of {sizes.lanes} lanes of {sizes.terms} "
                          f"terms needed, not {bits} bits")
     memory = memory_bits(steps, sizes.steps, bits, "word")
-    parent = netlist[layer.name]
-    _check_wiring(parent, layer.name, sizes, share)
-    x = value_ranges(network)[layer.source]
-    lo, hi = (np.where(order >= 0, bound[order], 0) for bound in (x.lo, x.hi))
+    _check_wiring(netlist[name], target, sizes, share)
+    lo, hi = (np.where(order >= 0, bound[order], 0) for bound in (target.lo, target.hi))
     ends = min(int(lo.min()), 0), max(int(hi.max()), 0)
     weights = np.zeros((sizes.slots * sizes.lanes, sizes.inputs), np.int64)
     bias = np.zeros(sizes.slots * sizes.lanes, np.int64)
     for lane in range(sizes.lanes):
-        width = check_sums(netlist[f"{layer.name}__sums_{lane}"], sizes.terms, ends)
+        width = check_sums(netlist[f"{name}__sums_{lane}"], sizes.terms, ends)
         part = memory[:, lane * share:(lane + 1) * share]
-        rows = _run(part, memory[:, -2:], sizes, lo, hi, width, layer.name)
+        rows = _run(part, memory[:, -2:], sizes, lo, hi, width, name)
         weights[lane::sizes.lanes], bias[lane::sizes.lanes] = rows
-    outputs = layer.weight.shape[0]
+    outputs = target.weights.shape[0]
     if outputs > weights.shape[0] or np.any(weights[outputs:]) or np.any(weights[:, order < 0]):
-        raise HwgenError(f"Layer {layer.name}: nothing may be picked where no weight is")
-    return _compare(layer, weights[:outputs], bias[:outputs], order)
+        raise HwgenError(f"Layer {name}: nothing may be picked where no weight is")
+    return _compare(target, weights[:outputs], bias[:outputs])
 
 
 def _number(bits: Int64Array) -> Int64Array:
@@ -196,42 +249,43 @@ def _expect(module: Module, form: Form | NotLinear, wanted: Int64Array, delay: i
                         f"{found.tolist()} and {form.constant}, {form.delay} cycles later")
 
 
-def _check_wiring(parent: Module, layer: str, sizes: Sizes, share: int) -> None:
+def _check_wiring(parent: Module, target: Target, sizes: Sizes, share: int) -> None:
     """Check that every term of the memory's word addresses its own copy, which is the lane's term.
     """
+    layer = target.name
     steps = parent.instances(f"{layer}__steps")
     if len(steps) != 1:
         raise HwgenError(f"Module {layer}: one {layer}__steps needed, not {len(steps)}")
-    word = steps[0].outputs["word"]
+    word, bits = steps[0].outputs["word"], sizes.address_bits
     for n in range(sizes.lanes):
         lanes = parent.instances(f"{layer}__sums_{n}")
         if len(lanes) != 1 or lanes[0].inputs["enable"] != steps[0].inputs["enable"]:
             raise HwgenError(f"Module {layer}: one lane {n} with the enable of the memory needed")
         terms = lanes[0].inputs["x"]
-        bits = len(terms) // sizes.terms
+        width = len(terms) // sizes.terms
         for k in range(sizes.terms):
             copies = parent.instances(f"{layer}__copy_{n}_{k}")
             place = n * share + k * sizes.term_bits
-            used = place + sizes.address_bits + 1
+            first = 0 if target.direct else bits
             if (len(copies) != 1
-                    or copies[0].inputs["address"][:sizes.address_bits + 1] != word[place:used]
-                    or copies[0].inputs["used"] != word[used:used + 1]
-                    or copies[0].outputs["value"] != terms[k * bits:(k + 1) * bits]):
+                    or copies[0].inputs["address"][first:bits + 1]
+                    != word[place + first:place + bits + 1]
+                    or copies[0].inputs["used"] != word[place + bits + 1:place + bits + 2]
+                    or copies[0].outputs["value"] != terms[k * width:(k + 1) * width]):
                 raise HwgenError(f"Module {layer}: term {k} of lane {n} must be one copy's value, "
                                  f"addressed by bits {place} and up of the memory's word")
 
 
-def _compare(layer: Dense, weights: Int64Array, bias: Int64Array,
-             order: Int64Array) -> RomDifference | None:
-    used = order >= 0
-    derived = np.zeros(layer.weight.shape, np.int64)
-    derived[:, order[used]] = weights[:, used]
-    wrong = np.argwhere(derived != layer.weight)
+def _compare(target: Target, weights: Int64Array, bias: Int64Array) -> RomDifference | None:
+    used = target.order >= 0
+    derived = np.zeros(target.weights.shape, np.int64)
+    derived[:, target.order[used]] = weights[:, used]
+    wrong = np.argwhere(derived != target.weights)
     if wrong.size:
         o, i = (int(v) for v in wrong[0])
-        return RomDifference(o, i, int(layer.weight[o, i]), int(derived[o, i]))
-    off = np.flatnonzero(bias != layer.bias)
+        return RomDifference(o, i, int(target.weights[o, i]), int(derived[o, i]))
+    off = np.flatnonzero(bias != target.bias)
     if not off.size:
         return None
     o = int(off[0])
-    return RomDifference(o, -1, int(layer.bias[o]), int(bias[o]))
+    return RomDifference(o, -1, int(target.bias[o]), int(bias[o]))

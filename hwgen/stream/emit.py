@@ -24,6 +24,7 @@ from hwgen.progress import Progress, silent
 from hwgen.stream import estimate, timing
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.chip import Chip
+from hwgen.stream.conv_pick import ConvPick
 from hwgen.stream.fit import fit
 from hwgen.stream.layer_plan import LayerPlan, Options
 from hwgen.stream.linear import Linear
@@ -211,6 +212,10 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
             code = plan.code
             entry["pick"] = {"lanes": code.lanes, "terms": code.terms, "slots": code.slots,
                              "steps": code.steps, "base": code.base}
+            if isinstance(part, ConvPick):
+                ring = part.ring
+                entry["pick"] |= {"row_bits": ring.row_bits, "column_bits": ring.column_bits,
+                                  "channel_bits": ring.channel_bits}
         elif plan.code is not None:
             entry["rom"] = {
                 "lanes": plan.code.lanes,

@@ -20,6 +20,7 @@ from hwgen.sim.netlist import read_netlist
 from hwgen.sim.proof import Evidence, LayerProof, Proof, gather, prove, prove_layer
 from hwgen.stream.emit import write_design
 from hwgen.stream.plan import Options
+from tests.hwgen.stream.test_rate import small_lenet
 from tests.networks import random_network
 from tests.sim.small_design import small_network, write_small
 
@@ -173,6 +174,31 @@ def test_pick_faults(build_once, tmp_path):
         found = prove_layer(other, name)
         assert found.failed, name
         assert re.search(PICK_FAULTS[name][2], found.reason), found.reason
+
+
+def test_slow_layers(tmp_path):
+    """A convolution that picks is proved in parts, and not if a number in its memory is wrong."""
+    network = small_lenet()
+    netfile.save(network, tmp_path / "source.npz")
+    plan = write_design(tmp_path / "source.npz", tmp_path, options=Options(interval=1400))
+    proofs = {layer.name: layer for layer in prove(tmp_path).layers}
+    forms = {entry["name"]: entry["form"] for entry in plan["layers"]}
+    picks = [name for name, form in forms.items()
+             if form == "pick" and isinstance(network.by_name[name], Conv2d)]
+    assert picks
+    for name, form in forms.items():
+        assert not proofs[name].failed, proofs[name].reason
+        if form == "pick":
+            assert proofs[name].proof == "parts"
+        if form == "serial":
+            assert (proofs[name].proof, "digit" in proofs[name].reason) == ("none", True)
+    path = tmp_path / "top.v"
+    module = module_text(tmp_path, f"{picks[0]}__steps")[f"{picks[0]}__steps"]
+    found = re.search(r"rom\[1\] = (\d+)'h([0-9a-f]+);", module)
+    assert found is not None
+    wrong = module.replace(found[0], f"rom[1] = {found[1]}'h{int(found[2], 16) ^ 1:x};")
+    path.write_text(path.read_text().replace(module, wrong))
+    assert [layer.name for layer in prove(tmp_path).failures] == [picks[0]]
 
 
 def test_rom(rom_faults):
