@@ -26,7 +26,9 @@ class FoldedRequantise(wiring.Component):
     source, format : BeatFormat
         Of the accumulators and of the codes; the same folds.
 
-    Latency: 2 cycles, one more for each signed digit beyond the first.
+    What a fold chooses is decoded a cycle ahead, while the accumulator is registered.
+
+    Latency: 3 cycles, one more for each signed digit beyond the first.
     Throughput: 1 beat a cycle. Resources a lane: an adder and a choice of shifts a digit, a choice
     of shifts and at most two comparators for the code.
     """
@@ -40,7 +42,7 @@ class FoldedRequantise(wiring.Component):
         self.layer, self.source, self.format = layer, source, format
         self.digits = [digits_of(int(value)) for value in layer.multiplier]
         self.levels = max(max(map(len, self.digits)), 1)
-        self.latency = 1 + self.levels
+        self.latency = 2 + self.levels
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
@@ -52,24 +54,28 @@ class FoldedRequantise(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += fold.eq(Mux(fold == folds - 1, 0, fold + 1))
         turns = [fold]
-        for n in range(self.levels):
+        for n in range(self.levels + 1):
             later = Signal(range(folds), name=f"fold_{n + 1}", reset_less=True)
             with m.If(enable):
                 m.d.sync += later.eq(turns[-1])
             turns.append(later)
         for lane, value in enumerate(self.source.values(self.i.payload)):
-            m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, turns, enable))
+            x = Signal(self.source.shapes[lane], name=f"held_{lane}", reset_less=True)
+            with m.If(enable):
+                m.d.sync += x.eq(value)
+            chooser = _Chooser(m, enable, turns)
+            m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, x, chooser, enable))
         return m
 
-    def _lane(self, m: Module, lane: int, x: Value, turns: list[Signal], enable: Value) -> Value:
+    def _lane(self, m: Module, lane: int, x: Value, choose: _Chooser, enable: Value) -> Value:
         layer, lanes = self.layer, self.source.lanes
         channels = range(lane, layer.multiplier.size, lanes)
         lo, hi = self.source.lo[lane], self.source.hi[lane]
         constants = [int(layer.offset[c]) + half(int(layer.shift[c])) for c in channels]
         digits = [self.digits[c] for c in channels]
-        total = _by_fold(m, turns[0], constants, f"constant_{lane}")
+        total: Value = choose.value(0, constants, f"constant_{lane}")
         for level in range(self.levels):
-            total = self._level(m, lane, level, total, x, digits, turns[level])
+            total = self._level(lane, level, total, x, digits, choose)
             ends = [self._ends(constants[n], digits[n][: level + 1], lo, hi)
                     for n in range(len(constants))]
             shape = shape_of(min(low for low, _ in ends), max(high for _, high in ends))
@@ -85,7 +91,7 @@ class FoldedRequantise(wiring.Component):
         code = Signal(self.format.shapes[lane], name=f"code_{lane}", reset_less=True)
         shifts = [int(layer.shift[c]) for c in channels]
         with m.If(enable):
-            m.d.sync += code.eq(self._code(m, lane, total, shifts, turns[self.levels]))
+            m.d.sync += code.eq(self._code(m, lane, total, shifts, choose))
         return code
 
     def _ends(self, constant: int, digits: list[tuple[int, bool]], lo: int,
@@ -94,8 +100,8 @@ class FoldedRequantise(wiring.Component):
         ends = (constant + factor * lo, constant + factor * hi)
         return min(ends), max(ends)
 
-    def _level(self, m: Module, lane: int, level: int, total: Value, x: Value,
-               digits: list[list[tuple[int, bool]]], fold: Signal) -> Value:
+    def _level(self, lane: int, level: int, total: Value, x: Value,
+               digits: list[list[tuple[int, bool]]], choose: _Chooser) -> Value:
         """Return the sum with each channel's digit of this level."""
         here = [channel[level] if level < len(channel) else None for channel in digits]
         powers = sorted({digit[0] for digit in here if digit is not None})
@@ -105,9 +111,8 @@ class FoldedRequantise(wiring.Component):
         choices: list[Value] = []
         for power in powers:
             wanted = [int(digit is not None and digit[0] == power) for digit in here]
-            choices.append(_shifted(x, power, width)
-                           & _by_fold(m, fold, wanted, f"take_{lane}_{level}_{power}"
-                                      ).replicate(width))
+            take = choose.value(level, wanted, f"take_{lane}_{level}_{power}")
+            choices.append(_shifted(x, power, width) & take.replicate(width))
         term = choices[0]
         for choice in choices[1:]:
             term = term | choice
@@ -117,13 +122,14 @@ class FoldedRequantise(wiring.Component):
         if all(signs):
             return total - term.as_signed()
         # -t is ~t + 1; that 1 goes in as the adder's carry, one place below the sum.
-        minus = _by_fold(m, fold, signs, f"minus_{lane}_{level}")
+        minus = choose.value(level, signs, f"minus_{lane}_{level}")
         signed_total = Cat(Const(1, 1), total)
         signed_total = signed_total.as_signed() if total.shape().signed else signed_total
         longer = signed_total + Cat(minus, term ^ minus.replicate(width)).as_signed()
         return longer[1:].as_signed()
 
-    def _code(self, m: Module, lane: int, total: Value, shifts: list[int], fold: Signal) -> Value:
+    def _code(self, m: Module, lane: int, total: Value, shifts: list[int],
+              choose: _Chooser) -> Value:
         """Return the code: shifted as the channel wants it, and clipped."""
         lo, hi = self.layer.lo, self.layer.hi
         least = -(1 << len(total) - 1) if total.shape().signed else 0
@@ -132,7 +138,7 @@ class FoldedRequantise(wiring.Component):
         codes: list[Value] = []
         overs: list[Value] = []
         used = sorted(set(shifts))
-        takes = [_by_fold(m, fold, [int(s == shift) for s in shifts], f"by_{lane}_{shift}")
+        takes = [choose.value(self.levels, [int(s == shift) for s in shifts], f"by_{lane}_{shift}")
                  for shift in used]
         for shift in used:
             if power is None:
@@ -168,17 +174,31 @@ def _shifted(x: Value, power: int, width: int) -> Value:
     return Cat(Const(0, power), x, top.replicate(width - power - len(x)))
 
 
-def _by_fold(m: Module, fold: Signal, values: list[int], name: str) -> Signal:
-    """Return the value of this fold; of folds without one, any."""
-    found = Signal(shape_of(min(*values, 0), max(*values, 0)), name=name)
-    if len(set(values)) == 1:
-        m.d.comb += found.eq(values[0])
+class _Chooser:
+    """Values that go with the folds, decoded a cycle ahead.
+
+    Parameters: m; enable; turns, the fold at the input and behind each register.
+    """
+
+    def __init__(self, m: Module, enable: Value, turns: list[Signal]) -> None:
+        self._m, self._enable, self._turns = m, enable, turns
+
+    def value(self, level: int, values: list[int], name: str) -> Signal:
+        """Return, at a level behind the first register, the value of the fold that is there; of
+        folds without one, any.
+        """
+        m, found = self._m, Signal(shape_of(min(*values, 0), max(*values, 0)), name=name)
+        if len(set(values)) == 1:
+            m.d.comb += found.eq(values[0])
+            return found
+        ahead = Signal(found.shape(), name=f"{name}_ahead")
+        with m.Switch(self._turns[level]):
+            for n, value in enumerate(values):
+                with m.Case(n):
+                    m.d.comb += ahead.eq(value)
+            if len(values) < 1 << len(self._turns[level]):
+                with m.Default():
+                    m.d.comb += ahead.eq(values[0])
+        with m.If(self._enable):
+            m.d.sync += found.eq(ahead)
         return found
-    with m.Switch(fold):
-        for n, value in enumerate(values):
-            with m.Case(n):
-                m.d.comb += found.eq(value)
-        if len(values) < 1 << len(fold):
-            with m.Default():
-                m.d.comb += found.eq(values[0])
-    return found
