@@ -142,7 +142,9 @@ class ConvPick(wiring.Component):
         now, free, freed = state or (0, 0, [0] * slots)
         freed = list(freed)  # when the slot of each of the next rows is free, then of all later
         arrivals = offered.reshape(rows.size, -1).tolist()
-        taken, begun, window = [], [], 0
+        taken: list[int] = []
+        begun: list[int] = []
+        window = 0
         for row, beats in enumerate(arrivals):
             now = max(now, freed[row])
             for time in beats:

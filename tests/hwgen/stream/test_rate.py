@@ -44,6 +44,8 @@ def test_same_codes_and_pace(name):
     done = simulate(top, network, images, limit=20000)
     assert done.wrong == []
     assert done.intervals[-1] == top.interval
+    if FORMS[name].digit is None:
+        assert top.interval <= max(FORMS[name].interval or 0, 14 * 14)
     assert done.latency == top.latency
     if name == "bits as the rate needs":
         assert top.interval == 14 * 14
