@@ -34,8 +34,10 @@ from hwgen.sim.proof_rom import MAX_STEPS, RomDifference, memory_bits
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a layer, from plan.json (lanes, terms, slots, steps, base), and ``inputs``: numbers
-    that an activation can have.
+    """Sizes of a layer.
+
+    Parameters: lanes, terms, slots, steps, base, inverts, from plan.json; inputs, numbers that an
+    activation can have.
     """
 
     lanes: int
@@ -43,6 +45,7 @@ class Sizes:
     slots: int
     steps: int
     base: int
+    inverts: bool
     inputs: int
 
     @property
@@ -68,8 +71,10 @@ def sizes_of(layer: str, entry: Mapping[str, Any], inputs: int) -> Sizes:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise HwgenError(f"Layer {layer}: plan.json must give {name} in its range, not "
                              f"{value!r}")
+    if not isinstance(entry.get("inverts"), bool):
+        raise HwgenError(f"Layer {layer}: plan.json must say whether it inverts")
     return Sizes(**{name: int(value) for name, value in values.items() if value is not None},
-                 inputs=inputs)
+                 inverts=bool(entry["inverts"]), inputs=inputs)
 
 
 def word_numbers(tensor: Tensor, folds: int, lanes: int) -> Int64Array:
@@ -150,7 +155,8 @@ def prove_pick(target: Target, netlist: Netlist, sizes: Sizes) -> RomDifference 
     weights = np.zeros((sizes.slots * sizes.lanes, sizes.inputs), np.int64)
     bias = np.zeros(sizes.slots * sizes.lanes, np.int64)
     for lane in range(sizes.lanes):
-        width = check_sums(netlist[f"{name}__sums_{lane}"], sizes.terms, ends)
+        width = check_sums(netlist[f"{name}__sums_{lane}"], sizes.terms, ends,
+                           sizes.inverts)
         part = memory[:, lane * share:(lane + 1) * share]
         rows = _run(part, memory[:, -2:], sizes, lo, hi, width, name)
         weights[lane::sizes.lanes], bias[lane::sizes.lanes] = rows
@@ -182,28 +188,33 @@ def _run(part: Int64Array, marks: Int64Array, sizes: Sizes, lo: Int64Array, hi: 
         raise HwgenError(f"Layer {name}: activations below {sizes.inputs} needed")
     weights = np.zeros((sizes.slots, sizes.inputs), np.int64)
     bias = np.zeros(sizes.slots, np.int64)
-    row = np.zeros(sizes.inputs, np.int64)
+    row, lacks = np.zeros(sizes.inputs, np.int64), 0      # lacks: ones that ~x = -x - 1 takes off
     for n, slot in enumerate(slots.tolist()):
         row = np.zeros_like(row) if marks[n, 0] else row << int(double[n])
         np.add.at(row, number[n], sign[n] * used[n])
+        if sizes.inverts:
+            lacks = 0 if marks[n, 0] else lacks << int(double[n])
+            lacks += int(used[n][sign[n] < 0].sum())
         plus, minus = np.maximum(row, 0), np.minimum(row, 0)
-        bottom, top = int(plus @ lo + minus @ hi), int(plus @ hi + minus @ lo)
+        bottom = int(plus @ lo + minus @ hi) - lacks
+        top = int(plus @ hi + minus @ lo) - lacks
         if not -(1 << width - 1) <= bottom <= top < 1 << width - 1:
             raise NotLinear(f"step {n}: the sum reaches {bottom}..{top}, and the lane has {width} "
                             "bits")
         if marks[n, 1]:
             weights[slot] = row << sizes.base
+            bias[slot] = -lacks << sizes.base
             if field.shape[1]:
                 value = int(_number(field[n]))
-                bias[slot] = value - (int(field[n, -1]) << field.shape[1])
+                bias[slot] += value - (int(field[n, -1]) << field.shape[1])
     return weights, bias
 
 
-def check_sums(module: Module, terms: int, ends: tuple[int, int]) -> int:
+def check_sums(module: Module, terms: int, ends: tuple[int, int], inverts: bool) -> int:
     """Check that a lane takes in its terms' sum and 0, itself or twice itself; return its width.
 
     Parameters: module with ports x, start, double, enable, total; terms; ends, the smallest and
-    the largest activation.
+    the largest activation; inverts, negative terms are ~x.
     """
     total, x = module.word("total"), module.word("x")
     bits, left = divmod(len(x), terms)
@@ -212,13 +223,13 @@ def check_sums(module: Module, terms: int, ends: tuple[int, int]) -> int:
     if left or len(total) < 4:
         raise HwgenError(f"Module {module.name}: x of {terms} terms and a total of 4 bits or more "
                          f"needed, not {len(x)} and {len(total)} bits")
-    reach = max(-ends[0], ends[1])
-    if reach > (1 << bits - 1) - 1:
+    reach = max(-ends[0], ends[1]) + inverts
+    if not -(1 << bits - 1) <= -reach <= reach - inverts < 1 << bits - 1:
         raise HwgenError(f"Module {module.name}: terms that hold {-reach}..{reach} needed, not of "
                          f"{bits} bits")
     if levels:
         inputs = {net: (n // bits, n % bits) for n, net in enumerate(x)}
-        box = Box(np.full(terms, -reach), np.full(terms, reach))
+        box = Box(np.full(terms, -reach), np.full(terms, reach - inverts))
         tracer = Tracer(module, inputs, terms, enable="enable")
         (form,) = words(tracer, box, [f"term {n}" for n in range(terms)], [last])
         tracer.check_control()
@@ -266,10 +277,10 @@ def _check_wiring(parent: Module, target: Target, sizes: Sizes, share: int) -> N
         for k in range(sizes.terms):
             copies = parent.instances(f"{layer}__copy_{n}_{k}")
             place = n * share + k * sizes.term_bits
-            first = 0 if target.direct else bits
+            direct = bits if target.direct else 0
             if (len(copies) != 1
-                    or copies[0].inputs["address"][first:bits + 1]
-                    != word[place + first:place + bits + 1]
+                    or copies[0].inputs["address"][:direct] != word[place:place + direct]
+                    or copies[0].inputs["minus"] != word[place + bits:place + bits + 1]
                     or copies[0].inputs["used"] != word[place + bits + 1:place + bits + 2]
                     or copies[0].outputs["value"] != terms[k * width:(k + 1) * width]):
                 raise HwgenError(f"Module {layer}: term {k} of lane {n} must be one copy's value, "

@@ -1,8 +1,8 @@
 """A convolution in time: every term of a lane reads its own activation from a ring of rows.
 
-The rows that windows need, and some more, are kept in a ring, each code with its negative; every
-term has a copy. A window is worked out like a dense layer (see hwgen.stream.dense_pick), its
-activations' numbers counted from the window's first pixel::
+The rows that windows need, and some more, are kept in a ring; every term has a copy. A window is
+worked out like a dense layer (see hwgen.stream.dense_pick), its activations' numbers counted from
+the window's first pixel::
 
     number   {row, column, channel}, each in whole bits       + {window's row, window's column, 0}
 
@@ -21,9 +21,16 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
-from hwgen.stream.beat import BeatFormat, shape_of
-from hwgen.stream.dense_pick import Activations, Steps, Sums, delayed
+from hwgen.stream.beat import BeatFormat
 from hwgen.stream.pick_code import PickCode
+from hwgen.stream.pick_parts import (
+    Activations,
+    Steps,
+    Sums,
+    delayed,
+    term_shapes,
+    write_port,
+)
 from hwgen.stream.window import Axis
 from hwgen.verilog import add
 
@@ -108,14 +115,14 @@ class ConvPick(wiring.Component):
         self.rows, self.columns = rows, columns
         self.ring = Ring(rows, columns, source.folds * source.lanes)
         lo, hi = min(*source.lo, 0), max(*source.hi, 0)
-        self.bits = max(width_of(min(lo, -hi), max(hi, -lo))[0], 2)
+        self.bits, self.stored = term_shapes(lo, hi, code.inverts)
         totals = [
             max(width_of(min(low, -1), high)[0], 4)
             for low, high in zip(*(b.tolist() for b in code.bounds(lo, hi)), strict=True)
         ]
         self.sums = [Sums(terms=code.terms, bits=self.bits, total=total) for total in totals]
         self.depth = 4 + self.sums[0].latency
-        self.each = 2 * source.lanes  # cycles that a beat takes
+        self.each = code.writes * source.lanes  # cycles that a beat takes
         self.interval = max(rows.count * columns.count * code.steps, source.beats * self.each)
         self.latency = self.each * source.folds + int(code.slot_ends[0]) + self.depth
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
@@ -188,7 +195,7 @@ class ConvPick(wiring.Component):
             share = word[n * code.lane_bits : (n + 1) * code.lane_bits]
             values = []
             for k in range(code.terms):
-                copy = Activations(bits=self.bits, address_bits=ring.bits + 1)
+                copy = Activations(bits=self.bits, address_bits=ring.bits, stored=self.stored)
                 add(m, platform, f"copy_{n}_{k}", copy)
                 term = share[k * code.term_bits : (k + 1) * code.term_bits]
                 place = Signal(ring.bits, name=f"place_{n}_{k}")
@@ -196,8 +203,10 @@ class ConvPick(wiring.Component):
                     place.eq(term[: ring.bits] + (bases[2] << ring.channel_bits)),
                     copy.write.eq(write[0]),
                     copy.write_address.eq(write[1]),
-                    copy.write_data.eq(write[2]),
-                    copy.address.eq(Cat(place, term[ring.bits])),
+                    copy.write_minus.eq(write[2]),
+                    copy.write_data.eq(write[3]),
+                    copy.address.eq(place),
+                    copy.minus.eq(term[ring.bits]),
                     copy.used.eq(term[-1]),
                     copy.enable.eq(enable),
                 ]
@@ -259,64 +268,40 @@ class ConvPick(wiring.Component):
         return place, gone
 
     def _write(self, m: Module, freed: Value, gone: Value, enable: Value,
-               valid: Signal) -> tuple[Value, Value, Value]:
-        """Write each code and its negative into the ring; return the port of the copies.
+               valid: Signal) -> list[Signal]:
+        """Write the codes into the ring; return the port of the copies.
 
         ``room`` counts the rows of the ring that may be written, ``whole`` those that have been and
         are not yet done with; a row of windows begins when all its rows are whole.
         """
-        source, ring = self.source, self.ring
-        shape = shape_of(min(*source.lo, 0), max(*source.hi, 0))
-        value = Signal(shape, name="value")
-        place, minus = Signal(range(source.lanes), name="place"), Signal(name="minus")
+        ring = self.ring
         channel = Signal(max(ring.channel_bits, 1), name="channel")
-        column, row = Signal(range(self.columns.size), name="to_column"), Signal(ring.row_bits,
-                                                                                 name="to_row")
+        column = Signal(range(self.columns.size), name="to_column")
+        row = Signal(ring.row_bits, name="to_row")
         # Rows behind an image's last window are done with before they come.
         early = self.rows.size
         room = Signal(range(ring.slots + early + 1), name="room", init=ring.slots)
         whole = Signal(range(-early, ring.slots + early), name="whole_rows")
-        write, beat_end = Signal(name="write"), Signal(name="beat_end")
         pixel_end, row_end = Signal(name="pixel_end"), Signal(name="to_row_end")
-        values = [(one | Const(0, shape))[: shape.width] for one in
-                  source.values(self.i.payload)]
-        with m.Switch(place):
-            for n, one in enumerate(values):
-                with m.Case(n):
-                    m.d.comb += value.eq(one)
+        parts: list[Value] = []
+        if ring.channel_bits:
+            parts.append(channel)
+        if ring.column_bits:
+            parts.append((column | Const(0, ring.column_bits))[: ring.column_bits])
+        writer = write_port(m, self, room != 0, Cat(*parts, row))
         m.d.comb += [
-            write.eq(self.i.valid & (room != 0)),
-            beat_end.eq(write & minus & (place == source.lanes - 1)),
-            pixel_end.eq(beat_end & (channel == ring.places - 1)),
+            pixel_end.eq(writer.beat_end & (channel == ring.places - 1)),
             row_end.eq(pixel_end & (column == self.columns.size - 1)),
-            self.i.ready.eq((room != 0) & minus & (place == source.lanes - 1)),
             valid.eq(whole > self.rows.reach),
         ]
         m.d.sync += [
             room.eq(room + freed - row_end),
             whole.eq(whole + row_end - Mux(enable, gone, 0)),
         ]
-        with m.If(write):
-            m.d.sync += minus.eq(~minus)
-            with m.If(minus):
-                m.d.sync += [
-                    place.eq(Mux(beat_end, 0, place + 1)),
-                    channel.eq(Mux(pixel_end, 0, channel + 1)),
-                ]
-            with m.If(pixel_end):
-                m.d.sync += column.eq(Mux(row_end, 0, column + 1))
-            with m.If(row_end):
-                m.d.sync += row.eq(row + 1)
-        parts: list[Value] = []
-        if ring.channel_bits:
-            parts.append(channel)
-        if ring.column_bits:
-            parts.append((column | Const(0, ring.column_bits))[: ring.column_bits])
-        port = [Signal(name="write_later"), Signal(ring.bits + 1, name="write_address"),
-                Signal(self.bits, name="write_data")]
-        m.d.sync += [
-            port[0].eq(write),
-            port[1].eq(Cat(*parts, row, minus)),
-            port[2].eq(Mux(minus, -value, value)),
-        ]
-        return port[0], port[1], port[2]
+        with m.If(writer.done):
+            m.d.sync += channel.eq(Mux(pixel_end, 0, channel + 1))
+        with m.If(pixel_end):
+            m.d.sync += column.eq(Mux(row_end, 0, column + 1))
+        with m.If(row_end):
+            m.d.sync += row.eq(row + 1)
+        return writer.port

@@ -43,6 +43,7 @@ class Choice:
     bram: int
     interval: int
     why: str
+    inverts: bool = False
 
     def code(self, layer: Dense, source: BeatFormat) -> DenseCode | PickCode | None:
         """Return the schedule of this way for a layer whose words have this format."""
@@ -50,7 +51,7 @@ class Choice:
         if self.form == "rom":
             return DenseCode(weight, self.lanes, self.terms)
         if self.form == "pick":
-            return PickCode(weight, layer.bias, self.lanes, self.terms)
+            return PickCode(weight, layer.bias, self.lanes, self.terms, inverts=self.inverts)
         return None
 
 
@@ -122,16 +123,29 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
     for lanes in range(1, min(LANES, outputs) + 1):
         low = fewest_terms(counts, lanes, budget)
         steps = max(int(slot_lengths(counts, lanes, low).sum()), 8)
-        biased = bool(layer.bias.any())
         address = max((inputs - 1).bit_length(), 1)
-        word = lanes * (low * (address + 2) + 1 + 17 * biased) + 2
-        bram = lanes * low * chip.blocks(4 << address, width) + chip.blocks(steps, word)
-        found.append(Choice(
-            "pick", lanes, low, pick_lut(lanes, low, width, source.lanes, biased), bram,
-            max(steps, 2 * inputs),
-            f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {steps} of "
-            f"{budget} cycles"))
+        for inverts in (False, True):
+            size = copy_blocks(address + 1, width, inverts, chip)
+            late = max(steps, (2 - inverts) * inputs)
+            if inverts and late == found[-1].interval and size == copy_blocks(
+                    address + 1, width, False, chip):
+                continue                                     # nothing is gained
+            biased = bool(layer.bias.any()) or inverts
+            word = lanes * (low * (address + 2) + 1 + 17 * biased) + 2
+            found.append(Choice(
+                "pick", lanes, low,
+                pick_lut(lanes, low, width, source.lanes, biased) + lanes * low * width * inverts,
+                lanes * low * size + chip.blocks(steps, word), late,
+                f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {steps} of "
+                f"{budget} cycles", inverts))
     return found
+
+
+def copy_blocks(address_bits: int, width: int, inverts: bool, chip: Chip) -> int:
+    """Return the block RAMs of a copy of 2**address_bits activations, signed ones of ``width``
+    bits with their negatives, or without.
+    """
+    return chip.blocks((1 if inverts else 2) << address_bits, width - inverts)
 
 
 def fewest_terms(counts: Int64Array, lanes: int, budget: int) -> int:

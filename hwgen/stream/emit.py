@@ -211,7 +211,7 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
         if isinstance(plan.code, PickCode):
             code = plan.code
             entry["pick"] = {"lanes": code.lanes, "terms": code.terms, "slots": code.slots,
-                             "steps": code.steps, "base": code.base}
+                             "steps": code.steps, "base": code.base, "inverts": code.inverts}
             if isinstance(part, ConvPick):
                 ring = part.ring
                 entry["pick"] |= {"row_bits": ring.row_bits, "column_bits": ring.column_bits,

@@ -14,7 +14,7 @@ from hwgen.stream.chip import ECP5, Chip, even
 from hwgen.stream.control import SkidBuffer
 from hwgen.stream.conv_pick import ConvPick
 from hwgen.stream.dense_pick import DensePick
-from hwgen.stream.dense_plan import pick_lut
+from hwgen.stream.dense_plan import copy_blocks, pick_lut
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.gather import Gather, Unpack
 from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
@@ -113,21 +113,22 @@ def _cost(part: Any, chip: Chip) -> Cost:
         case DenseRom():
             return _rom(part, chip)
         case DensePick():
-            code = part.code
-            ff = code.word_bits + code.lanes * code.terms * 3 * (part.bits + 1)
-            lut = pick_lut(code.lanes, code.terms, part.bits, part.source.lanes,
-                           code.bias_bits > 0)
-            bram = (code.lanes * code.terms * chip.blocks(4 << code.address_bits, part.bits)
-                    + chip.blocks(code.steps, code.word_bits))
-            return {"lut": lut, "ff": ff, "bram": bram}
+            code, bits = part.code, part.bits
+            terms = code.lanes * code.terms
+            lut = pick_lut(code.lanes, code.terms, bits, part.source.lanes, code.bias_bits > 0)
+            size = copy_blocks(code.address_bits + 1, bits, code.inverts, chip)
+            return {"lut": lut + terms * bits * code.inverts,
+                    "ff": code.word_bits + terms * 3 * (bits + 1),
+                    "bram": terms * size + chip.blocks(code.steps, code.word_bits)}
         case ConvPick():
             code, ring = part.code, part.ring
             terms = code.lanes * code.terms
             lut = pick_lut(code.lanes, code.terms, part.bits, part.source.lanes, code.bias_bits > 0)
             return {
-                "lut": lut + terms * even(ring.column_bits + ring.row_bits) + 40,
+                "lut": lut + 40 + terms * (
+                    even(ring.column_bits + ring.row_bits) + part.bits * code.inverts),
                 "ff": code.word_bits + terms * 3 * (part.bits + 1) + 60,
-                "bram": terms * chip.blocks(2 << ring.bits, part.bits)
+                "bram": terms * copy_blocks(ring.bits, part.bits, code.inverts, chip)
                 + chip.blocks(code.steps, code.word_bits),
             }
         case Pool():

@@ -12,7 +12,7 @@ Zeros cost nothing. Output ``slot * lanes + lane`` is worked out by ``lane`` in 
 takes as many steps as its slowest lane, whose sum begins at 0 in the slot's first step. The word of
 the memory for a step holds, from the lowest bit::
 
-    for each lane:  for each term: which activation, sign (1: -x), used (0: the term is 0)
+    for each lane:  for each term: which activation, sign (1: -x, or ~x), used (0: the term is 0)
                     double
                     bias (two's complement; 0 but in a slot's last step)
     start           the slot's first step
@@ -54,6 +54,8 @@ class PickCode:
         Bits of such a number; None: as many as it takes.
     least : int
         Steps of an image at least.
+    inverts : bool
+        A negative term is taken as ~x = -x - 1, and the ones that then lack are in the bias.
     """
 
     weight: Int64Array
@@ -63,6 +65,7 @@ class PickCode:
     numbers: Int64Array | None = None
     number_bits: int | None = None
     least: int = 8  # the dense unit's pipeline must not meet its own tail
+    inverts: bool = False
 
     @property
     def outputs(self) -> int:
@@ -127,8 +130,13 @@ class PickCode:
 
     @property
     def interval(self) -> int:
-        """Cycles an image takes: its steps, or writing every activation and its negative."""
-        return max(self.steps, 2 * self.inputs)
+        """Cycles an image takes: its steps, or writing its activations."""
+        return max(self.steps, self.writes * self.inputs)
+
+    @property
+    def writes(self) -> int:
+        """Cycles in which an activation is written: with its negative, if that is kept."""
+        return 1 if self.inverts else 2
 
     @cached_property
     def schedule(self) -> list[list[Step]]:
@@ -163,11 +171,21 @@ class PickCode:
         return self.address_bits + 2
 
     @cached_property
+    def added(self) -> Int64Array:
+        """What is added to each output in the end, (outputs,)."""
+        if not self.inverts:
+            return self.bias
+        output, _, shift, sign = self.digits
+        found: Int64Array = self.bias.copy()
+        np.add.at(found, output, np.where(sign < 0, np.int64(1) << shift, 0))
+        return found
+
+    @cached_property
     def bias_bits(self) -> int:
-        """Bits of a bias; 0 if there is none."""
-        if not self.bias.any():
+        """Bits of what is added; 0 if nothing is."""
+        if not self.added.any():
             return 0
-        return width_of(min(int(self.bias.min()), -1), max(int(self.bias.max()), 0))[0]
+        return width_of(min(int(self.added.min()), -1), max(int(self.added.max()), 0))[0]
 
     @property
     def lane_bits(self) -> int:
@@ -203,21 +221,22 @@ class PickCode:
             term = number | int(negative) << self.address_bits | 2 << self.address_bits
             share |= term << (k * self.term_bits)
         if last and self.bias_bits:
-            bias = int(self.bias[o]) & (1 << self.bias_bits) - 1
+            bias = int(self.added[o]) & (1 << self.bias_bits) - 1
             share |= bias << (self.terms * self.term_bits + 1)
         return share
 
     def bounds(self, lo: int, hi: int) -> tuple[Int64Array, Int64Array]:
         """Return bounds that no lane's sum leaves on the way, (lanes,) each, without bias.
 
-        Parameters: lo and hi, range of every activation; negated ones are taken as -hi..-lo.
+        Parameters: lo and hi, range of every activation.
         """
+        less = -hi - self.inverts, -lo - self.inverts
         output, _, shift, sign = self.digits
         least = np.zeros((self.outputs, self.counts.shape[1]), np.int64)
         most = np.zeros_like(least)
         power = shift - self.base if shift.size else shift
-        np.add.at(least, (output, power), np.where(sign > 0, lo, -hi))
-        np.add.at(most, (output, power), np.where(sign > 0, hi, -lo))
+        np.add.at(least, (output, power), np.where(sign > 0, lo, less[0]))
+        np.add.at(most, (output, power), np.where(sign > 0, hi, less[1]))
         bottom, top = np.zeros(self.outputs, np.int64), np.zeros(self.outputs, np.int64)
         low, high = bottom.copy(), top.copy()
         for p in range(least.shape[1] - 1, -1, -1):

@@ -131,20 +131,22 @@ class WindowPlanner:
         counts = dense_plan.power_counts(weight)
         windows, found = rows.count * columns.count, []
         width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
-        for lanes in (1, 2):
+        chip = self.options.chip
+        for lanes, inverts in ((1, False), (1, True), (2, False), (2, True)):
             if not counts.any() or lanes > len(weight):
                 continue
             terms = dense_plan.fewest_terms(counts, lanes, self.budget // windows)
             code = PickCode(
                 weight.reshape(len(weight), -1, channels), layer.bias, lanes, terms,
-                ring.numbers(channels), ring.bits, 1,
+                ring.numbers(channels), ring.bits, 1, inverts,
             )
-            lut = dense_plan.pick_lut(lanes, terms, width, source.lanes, bool(layer.bias.any()))
-            lut += lanes * terms * even(ring.column_bits + ring.row_bits) + 40
-            chip = self.options.chip
-            bram = (lanes * terms * chip.blocks(2 << ring.bits, width)
-                    + chip.blocks(code.steps, code.word_bits))
-            interval = max(windows * code.steps, 2 * source.beats * source.lanes)
+            size = dense_plan.copy_blocks(ring.bits, width, inverts, chip)
+            if inverts and size == dense_plan.copy_blocks(ring.bits, width, False, chip):
+                continue                                     # nothing is gained
+            lut = dense_plan.pick_lut(lanes, terms, width, source.lanes, code.bias_bits > 0)
+            lut += lanes * terms * (even(ring.column_bits + ring.row_bits) + width * inverts) + 40
+            bram = lanes * terms * size + chip.blocks(code.steps, code.word_bits)
+            interval = max(windows * code.steps, code.writes * source.beats * source.lanes)
             format = BeatFormat.of(
                 self.network.tensors[layer.name], self.ranges[layer.name], lanes=lanes
             )

@@ -216,7 +216,7 @@ def test_names(text, graph_text):
         "relu4",
         "dense2",
         "best",
-        "best__tree",
+        "best__running",
         "output__frame",
     } <= set(modules(text))
     assert {"dense1__gather", "dense1__select", "dense1__graph"} <= set(modules(graph_text))

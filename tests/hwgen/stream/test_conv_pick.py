@@ -18,7 +18,7 @@ from tests.hwgen.stream.harness import run
 
 
 def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=15, bias=0,
-            stride=(1, 1), dilation=(1, 1), groups=1, count=4):
+            stride=(1, 1), dilation=(1, 1), groups=1, count=4, inverts=False):
     rng = np.random.default_rng(outputs)
     weight = rng.integers(-9, 10, (outputs, shape[0] // groups, *kernel))
     layer = Conv2d("y", "x", int64(weight), int64(bias * np.arange(outputs)),
@@ -32,7 +32,7 @@ def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=1
     places = pixels.folds * pixels.lanes
     ring = Ring(rows, columns, places)
     code = PickCode(conv_matrix(layer, shape[0]).T.reshape(outputs, -1, shape[0]), layer.bias,
-                    lanes, terms, ring.numbers(shape[0]), ring.bits, 1)
+                    lanes, terms, ring.numbers(shape[0]), ring.bits, 1, inverts)
     limit = int(abs(y).max()) + 1
     format = BeatFormat((-limit,) * lanes, (limit,) * lanes, outputs, y.shape[2], y.shape[3],
                         code.slots)
@@ -48,10 +48,12 @@ def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=1
     {"shape": (2, 6, 5), "outputs": 3, "kernel": (3, 3), "lanes": 1, "terms": 4},
     {"shape": (3, 5, 5), "outputs": 4, "kernel": (2, 2), "lanes": 2, "terms": 3, "fold": 1,
      "lo": -8, "hi": 7, "bias": 5},
+    {"shape": (2, 4, 4), "outputs": 3, "kernel": (2, 2), "lanes": 1, "terms": 5, "bias": 9,
+     "inverts": True},
     {"shape": (3, 4, 6), "outputs": 2, "kernel": (2, 3), "lanes": 1, "terms": 9, "fold": 2,
      "stride": (2, 1)},
     {"shape": (1, 7, 7), "outputs": 2, "kernel": (3, 2), "lanes": 2, "terms": 2,
-     "stride": (3, 2), "dilation": (2, 1)},
+     "stride": (3, 2), "dilation": (2, 1), "inverts": True},
     {"shape": (2, 1, 4), "outputs": 2, "kernel": (1, 1), "lanes": 1, "terms": 1, "hi": 1},
     {"shape": (4, 3, 1), "outputs": 4, "kernel": (2, 1), "lanes": 1, "terms": 2, "groups": 2},
 ])
