@@ -117,7 +117,7 @@ def to_verilog(component: wiring.Component, *, name: str, header: str = "") -> s
                      verilog)
     # Attributes are left out but for this one: synthesis would take distributed RAM.
     verilog = re.sub(rf"^( *)(reg \[\d+:0\] {BLOCK}\w+ \[\d+:0\];)",
-                     r'\1(* ram_style = "block" *) \2', verilog, flags=re.M)
+                     r'\1(* ram_style = "block", rom_style = "block" *) \2', verilog, flags=re.M)
     # A register that drives part of a port is called ``\port_reg[0]`` by Yosys.
     verilog = re.sub(r"\\(\w+)_reg\[(\d+)\](?=\s)", r"\1_reg_\2", verilog)
     comments = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())

@@ -195,7 +195,9 @@ class ConvPick(wiring.Component):
             share = word[n * code.lane_bits : (n + 1) * code.lane_bits]
             values = []
             for k in range(code.terms):
-                copy = Activations(bits=self.bits, address_bits=ring.bits, stored=self.stored)
+                copy = Activations(
+                    bits=self.bits, address_bits=ring.bits, apart=ring.row_bits, stored=self.stored
+                )
                 add(m, platform, f"copy_{n}_{k}", copy)
                 term = share[k * code.term_bits : (k + 1) * code.term_bits]
                 place = Signal(ring.bits, name=f"place_{n}_{k}")

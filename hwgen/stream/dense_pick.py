@@ -175,7 +175,7 @@ class DensePick(wiring.Component):
         values = []
         for k in range(code.terms):
             copy = Activations(
-                bits=self.bits, address_bits=code.address_bits + 1, stored=self.stored
+                bits=self.bits, address_bits=code.address_bits + 1, apart=1, stored=self.stored
             )
             add(m, platform, f"copy_{n}_{k}", copy)
             term = share[k * code.term_bits : (k + 1) * code.term_bits]

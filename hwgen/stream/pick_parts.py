@@ -49,6 +49,10 @@ class Activations(wiring.Component):
     bits : int
         Of a term, sign included.
     address_bits : int
+    apart : int
+        Top bits of the address in which what is written and what is read differ whenever the value
+        matters: where they are the same nothing is read, so that synthesis sees that the memory's
+        ports never meet (and adds no logic for it).
     stored : Shape or None
         Of the activations, if they alone are stored and inverted on the way; None: each is stored
         with its negative.
@@ -66,8 +70,10 @@ class Activations(wiring.Component):
 
     latency = 2
 
-    def __init__(self, *, bits: int, address_bits: int, stored: Shape | None = None) -> None:
-        self.bits, self.address_bits, self.stored = bits, address_bits, stored
+    def __init__(
+        self, *, bits: int, address_bits: int, apart: int, stored: Shape | None = None
+    ) -> None:
+        self.bits, self.address_bits, self.apart, self.stored = bits, address_bits, apart, stored
         super().__init__(
             {
                 "write": In(1),
@@ -91,12 +97,15 @@ class Activations(wiring.Component):
         write, read = words.write_port(), words.read_port()
         used, minus = Signal(name="term_used"), Signal(name="term_minus")
         held = Signal(signed(self.bits), name="held")
+        low = self.address_bits - self.apart
+        meets = Signal(name="meets")
         m.d.comb += [
+            meets.eq(self.write & (self.address[low:] == self.write_address[low:])),
             write.en.eq(self.write),
             write.addr.eq(Cat(self.write_address, self.write_minus)),
             write.data.eq(self.write_data),
             read.addr.eq(Cat(self.address, self.minus)),
-            read.en.eq(self.enable),
+            read.en.eq(self.enable & ~meets),
             self.value.eq(held),
         ]
         value: Value = read.data

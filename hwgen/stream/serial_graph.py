@@ -66,13 +66,12 @@ class SerialGraph(wiring.Component):
         m.d.comb += self.done.eq(wires.ring(self.schedule.done))
         parts: list[Value] = []
         graph = self.schedule.graph
-        for end, output, (_, width, is_signed) in zip(
+        for end, output, (_, width, _) in zip(
             self.schedule.ends, graph.outputs, self.output_layout, strict=True
         ):
-            word = Const(0, 1) if end is None else wires.word(end)
-            value = Cat(Const(0, output.shift), word)
-            value = value.as_signed() if is_signed else value
-            parts.append((value | Const(0, width))[:width])
+            # A shifted signal is exactly as wide as the output's range.
+            word = Const(0, width) if end is None else wires.word(end)
+            parts.append(Cat(Const(0, output.shift), word)[:width])
         m.d.comb += self.y.eq(Cat(parts))
         return m
 
@@ -133,7 +132,8 @@ class _Wires:
         key = signal, wire.lane, wire.delay, wire.clear, start
         if key not in self._cleared:
             held = Signal(
-                name=f"low_{self._names[signal]}_{wire.lane}_{wire.delay}_{wire.clear}_{start}"
+                name=f"low_{self._names[signal]}_{wire.lane}_{wire.delay}_{wire.clear}_{start}",
+                reset_less=True,
             )
             before, clear = (
                 self._delayed(signal, wire.lane, wire.delay - 1),
@@ -174,7 +174,8 @@ def _adder(
     """Return the registered digit of ``a + b`` or ``a - b``; the carry begins anew at ``begin``."""
     digit = len(a)
     chain = digit >= CHAIN_FROM
-    carry = Signal(name=f"carry_{name}", init=int(minus and not chain))
+    carry = Signal(name=f"carry_{name}", init=int(minus and not chain),
+                   reset_less=True)
     total = Signal(digit, name=name, reset_less=True)
     after: Value
     if chain:  # one place more below takes the carry (or borrow) in

@@ -414,8 +414,8 @@ class Two(wiring.Component):
 def test_memories():
     """Zeros are a loop; the attribute that asks for block RAM stands where the name says."""
     text = to_verilog(Two(), name="two")
-    assert '(* ram_style = "block" *) reg [8:0] block_zeros [31:0];' in text
-    assert text.count("ram_style") == 1
+    assert '(* ram_style = "block", rom_style = "block" *) reg [8:0] block_zeros [31:0];' in text
+    assert text.count("ram_style") == text.count("rom_style") == 1
     assert "for (block_zeros_place = 0; block_zeros_place < 32;" in text
     assert text.count("ones[") >= 32
     assert "block_zeros[0]" not in text
