@@ -188,10 +188,8 @@ def test_slow_layers(tmp_path):
     assert picks
     for name, form in forms.items():
         assert not proofs[name].failed, proofs[name].reason
-        if form == "pick":
+        if form in ("pick", "serial"):
             assert proofs[name].proof == "parts"
-        if form == "serial":
-            assert (proofs[name].proof, "digit" in proofs[name].reason) == ("none", True)
     path = tmp_path / "top.v"
     module = module_text(tmp_path, f"{picks[0]}__steps")[f"{picks[0]}__steps"]
     found = re.search(r"rom\[1\] = (\d+)'h([0-9a-f]+);", module)
@@ -260,12 +258,10 @@ def test_missing_verilog(folder):
 def test_random_networks(seed, dense, tmp_path):
     network = random_network(seed)
     netfile.save(network, tmp_path / "source.npz")
-    write_design(tmp_path / "source.npz", tmp_path, options=Options(dense=dense))
+    plan = write_design(tmp_path / "source.npz", tmp_path, options=Options(dense=dense))
     proof = prove(tmp_path)
     assert proof.ok, [layer.reason for layer in proof.failures]
-    for layer in network.layers:
-        shown = by_name(proof)[layer.name].proof
-        if isinstance(layer, (Conv2d, AvgPool)):
-            assert shown == "full"
-        elif isinstance(layer, Dense):
-            assert shown == {"graph": "full", "rom": "parts"}[dense]
+    for layer, entry in zip(network.layers, plan["layers"], strict=True):
+        if isinstance(layer, (Conv2d, AvgPool, Dense)):
+            shown = by_name(proof)[layer.name].proof
+            assert shown == ("full" if entry["form"] == "graph" else "parts")
