@@ -16,12 +16,13 @@ from hwgen.stream.conv_pick import ConvPick
 from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_plan import copy_blocks, pick_lut
 from hwgen.stream.dense_rom import DenseRom
+from hwgen.stream.frame import FrameGuard
 from hwgen.stream.gather import Gather, Unpack
 from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
 from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.pool import Pool
-from hwgen.stream.requantise import Activation, Requantise, digits_of
+from hwgen.stream.requantise import TABLE, Activation, Requantise, digits_of
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.serial_window import SerialWindow
@@ -55,7 +56,9 @@ def _cost(part: Any, chip: Chip) -> Cost:
         case Linear():
             graph = part.schedule.graph
             bias = part.format.bits if part.bias.any() else 0
-            return {"lut": graph.adder_bits + bias, "ff": part.schedule.ff_bits + bias}
+            # A carry cell holds two bits: half of the adders have one to spare.
+            lut = graph.adder_bits + graph.adders // 2 + bias
+            return {"lut": lut, "ff": part.schedule.ff_bits + bias}
         case SerialLinear():
             return _serial(part, chip)
         case Window():
@@ -68,15 +71,17 @@ def _cost(part: Any, chip: Chip) -> Cost:
             }
         case Requantise():
             lanes = zip(part.source.shapes, part.format.shapes, part.layer.multiplier, strict=False)
+            tables = part.source.folds >= TABLE and len(set(part.layer.offset.tolist())) > 1
             return {
                 "lut": sum(
-                    max(len(digits_of(int(m))), 1) * (a.width + 2) + 2 * a.width // 3 + c.width
+                    max(len(digits_of(int(m))), 1) * (a.width + 1) + a.width // 4 + c.width
                     for a, c, m in lanes
                 ),
                 "ff": sum(
-                    a.width + 1 + c.width
+                    2 * a.width + 1 + c.width
                     for a, c in zip(part.source.shapes, part.format.shapes, strict=True)
                 ),
+                "bram": part.source.lanes * tables,
             }
         case FoldedRequantise():
             widths = [shape.width for shape in part.source.shapes]
@@ -105,6 +110,8 @@ def _cost(part: Any, chip: Chip) -> Cost:
         case RunningArgMax():
             bits = part.source.bits
             return {"lut": 2 * bits + 20, "ff": bits * (part.source.folds + 1) + 10}
+        case FrameGuard():
+            return {"lut": 35, "ff": 13}
         case SkidBuffer():
             bits = part.i.payload.shape().size
             return {"lut": bits, "ff": 2 * bits + 2}
