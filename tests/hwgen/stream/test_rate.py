@@ -35,7 +35,12 @@ def small_lenet(seed: int = 3, padding: int = 0) -> Network:
     return Network(tuple(build.layers), {"seed": seed})
 
 
-@pytest.mark.parametrize("name", FORMS)
+QUICK = ("bits as the rate needs", "a seventh of the rate")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FORMS]
+)
 def test_same_codes_and_pace(name):
     """Every plan gives the golden codes of every layer, and keeps the interval it publishes."""
     network = small_lenet()
