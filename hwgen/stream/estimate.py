@@ -38,8 +38,14 @@ def layer_cost(plan: LayerPlan, part: Any, chip: Chip = ECP5) -> Cost:
         for key, value in _cost(one, chip).items():
             cost[key] += int(value)
     for depth, format in zip(plan.fifos, plan.formats, strict=False):
-        for key, value in chip.memory(depth, format.bits).items():
-            cost[key] += value
+        if depth > 2:
+            bits = format.bits
+            for key, value in chip.memory(depth, bits, in_blocks(depth, bits)).items():
+                cost[key] += value
+            cost["lut"] += 25
+        elif depth:
+            cost["lut"] += format.bits * (depth - 1)
+            cost["ff"] += format.bits * depth
     return cost
 
 

@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer, pipeline
-from hwgen.verilog import add
+from hwgen.stream.window import in_blocks
+from hwgen.verilog import BLOCK, add
 
 
 def queue_latency(depth: int) -> int:
@@ -67,7 +68,7 @@ class Fifo(wiring.Component):
         """A memory of one word less, and its output register."""
         bits, words = Shape.cast(self.shape).width, max(self.depth - 1, 1)
         store = memory.Memory(shape=unsigned(bits), depth=words, init=[])
-        m.submodules.storage = store
+        m.submodules[f"{BLOCK}storage" if in_blocks(words, bits) else "storage"] = store
         write, read = store.write_port(), store.read_port()
         level = Signal(range(words + 1), name="level")
         produce, consume = (Signal(range(words), name=name) for name in ("produce", "consume"))
