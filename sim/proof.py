@@ -11,8 +11,10 @@ order of the words in x and y is the contract:
   width of its range.
 * y: the output channels, each in the smallest width of its range, without bias.
 
-A Dense layer with its weights in a memory (module ``<layer>__weights``) is proved in **parts**, see
-hwgen.sim.proof_rom.
+A Dense layer with its weights in a memory (module ``<layer>__weights`` or ``<layer>__steps``) is
+proved in **parts**, see hwgen.sim.proof_rom and hwgen.sim.proof_pick; so is a layer whose adders
+take a digit a cycle (module ``<layer>__serial``), see hwgen.sim.proof_serial: its window, bias and
+the distance of its words are the simulation's part.
 
 In the layer's module, the output stream's payload is shown to be y plus the bias, and its valid to
 be as many registers behind the front's. Which pixel reaches which tap, the handshake and the
@@ -41,7 +43,9 @@ from hwgen.sim.netlist_linear import LinearMap, derive
 from hwgen.sim.ports import Tap
 from hwgen.sim.proof_layer import Sums, check_layer
 from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
+from hwgen.sim.proof_pick import Target, prove_pick, sizes_of, window_numbers, word_numbers
 from hwgen.sim.proof_rom import packing_of, prove_rom
+from hwgen.sim.proof_serial import Serial, serial_matrix
 
 Progress = Callable[[str, int, int], None]
 BIAS, CONSTANT = "bias", "constant term"
@@ -51,14 +55,16 @@ BIAS, CONSTANT = "bias", "constant term"
 class Evidence:
     """What a proof starts from.
 
-    Parameters: network; netlist; taps of ports.json by layer; roms, entries ``rom`` of plan.json by
-    layer.
+    Parameters: network; netlist; taps of ports.json by layer; roms, picks and serials, entries
+    ``rom``, ``pick`` and ``serial`` of plan.json by layer.
     """
 
     network: Network
     netlist: Netlist
     taps: Mapping[str, Tap] = field(default_factory=dict)
     roms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    picks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    serials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def aliases(self) -> Mapping[str, str]:
@@ -185,9 +191,10 @@ def gather(design: Design, plan: Any, netlist: Netlist) -> Evidence:
             raise HwgenError(f"ports.json, {tap.layer}: a Flatten that shares its source's stream "
                              f"needed, not {type(layer).__name__} that shares {tap.alias}'s")
     entries = plan.get("layers", []) if isinstance(plan, dict) else []
-    roms = {str(entry.get("name")): entry["rom"] for entry in entries
-            if isinstance(entry, dict) and isinstance(entry.get("rom"), dict)}
-    return Evidence(network, netlist, taps, roms)
+    forms = ({str(entry.get("name")): entry[form] for entry in entries
+              if isinstance(entry, dict) and isinstance(entry.get(form), dict)}
+             for form in ("rom", "pick", "serial"))
+    return Evidence(network, netlist, taps, *forms)
 
 
 def prove_layer(evidence: Evidence, name: str) -> LayerProof:
@@ -201,6 +208,10 @@ def prove_layer(evidence: Evidence, name: str) -> LayerProof:
             found = _prove_graph(evidence, layer)
         elif isinstance(layer, Dense) and f"{name}__weights" in evidence.netlist:
             found = _prove_rom(evidence, layer)
+        elif not isinstance(layer, AvgPool) and f"{name}__steps" in evidence.netlist:
+            found = _prove_pick(evidence, layer)
+        elif f"{name}__serial" in evidence.netlist:
+            found = _prove_serial(evidence, layer)
         else:
             found = LayerProof(name, "none", f"top.v has no module {name}__graph")
     except (NotLinear, HwgenError) as error:
@@ -259,6 +270,56 @@ def _prove_rom(evidence: Evidence, layer: Dense) -> LayerProof:
     return LayerProof(name, "none" if difference else "parts",
                       str(difference) if difference else shown, failed=difference is not None,
                       coefficients=layer.weight.size, difference=difference)
+
+
+def _prove_pick(evidence: Evidence, layer: Conv2d | Dense) -> LayerProof:
+    name, source = layer.name, layer.source
+    while source in evidence.aliases:
+        source = evidence.aliases[source]
+    if source not in evidence.taps or name not in evidence.picks:
+        raise HwgenError(f"Layer {name}: ports.json must give {source}, and plan.json the layer's "
+                         "pick")
+    matrix = matrix_of(evidence.network, layer, evidence.aliases)
+    x = value_ranges(evidence.network)[layer.source]
+    entry, tap = evidence.picks[name], evidence.taps[source]
+    order = (window_numbers(layer, entry) if isinstance(layer, Conv2d)
+             else word_numbers(evidence.network.tensors[source], tap.folds, tap.lanes))
+    target = Target(name, matrix.weights.T, layer.bias, order, x.lo[matrix.channels],
+                    x.hi[matrix.channels], isinstance(layer, Dense))
+    found = prove_pick(target, evidence.netlist, sizes_of(name, entry, order.size))
+    difference = None
+    if found is not None:
+        where = BIAS if found.input < 0 else matrix.tap(found.input)
+        difference = Difference(name, found.output, where, found.expected, found.derived)
+    shown = ("steps in memory, each lane's sums for all inputs, without overflow; not the "
+             "activations' copies")
+    return LayerProof(name, "none" if difference else "parts",
+                      str(difference) if difference else shown, failed=difference is not None,
+                      coefficients=matrix.weights.size, difference=difference)
+
+
+def _prove_serial(evidence: Evidence, layer: Conv2d | Dense | AvgPool) -> LayerProof:
+    name, entry = layer.name, evidence.serials.get(layer.name, {})
+    sizes = [entry.get(key) for key in ("digit", "digits")]
+    if not all(isinstance(one, int) and 1 <= one <= 64 for one in sizes):
+        raise HwgenError(f"Layer {name}: plan.json must give the layer's digit and digits")
+    matrix = matrix_of(evidence.network, layer, evidence.aliases)
+    source = value_ranges(evidence.network)[layer.source]
+    lo, hi = source.lo[matrix.channels], source.hi[matrix.channels]
+    serial = Serial(sizes[0], sizes[1], np.minimum(lo, 0), np.maximum(hi, 0),
+                    matrix.widths(source))
+    found, adders, latency = serial_matrix(evidence.netlist[f"{name}__serial"], serial)
+    wrong = np.argwhere((found != matrix.weights) & matrix.alive[:, None])
+    difference = None
+    if wrong.size:
+        i, j = (int(v) for v in wrong[0])
+        difference = Difference(name, j, matrix.tap(i), int(matrix.weights[i, j]),
+                                int(found[i, j]))
+    return LayerProof(
+        name, "none" if difference else "parts",
+        str(difference) if difference else "every coefficient, for all inputs; not window and bias",
+        failed=difference is not None, coefficients=matrix.weights.size, adders=adders,
+        latency=latency, difference=difference)
 
 
 def _instance(netlist: Netlist, layer: str, graph: str) -> Cell:

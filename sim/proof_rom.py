@@ -127,31 +127,42 @@ def prove_rom(network: Network, layer: Dense, netlist: Netlist, packing: Packing
 
 def _memory(module: Module, packing: Packing) -> Int64Array:
     """Return the codes in the memory, (steps, lanes, terms); check how they leave the module."""
+    flat = memory_bits(module, packing.steps, packing.lanes * packing.share, "codes")
+    codes = flat.reshape(packing.steps, packing.lanes, packing.terms, packing.code_bits)
+    return codes @ (1 << np.arange(packing.code_bits, dtype=np.int64))
+
+
+def memory_bits(module: Module, depth: int, bits: int, port: str) -> Int64Array:
+    """Return the contents of a module's one memory, (depth, bits), the lowest bit first.
+
+    Parameters: module with the ports address, enable and ``port``; depth and bits that are needed.
+    Raises: HwgenError unless the memory is read at ``address`` alone and its word reaches ``port``
+    unchanged, two registers behind.
+    """
     cells = module.instances("$mem_v2")
     if len(cells) != 1:
         raise HwgenError(f"Module {module.name}: one memory needed, not {len(cells)}")
     (cell,) = cells
-    bits, depth = cell.number("WIDTH"), cell.number("SIZE")
+    came = cell.number("WIDTH"), cell.number("SIZE")
     if cell.number("WR_PORTS") or cell.number("OFFSET") or cell.number("RD_PORTS") != 1:
         raise HwgenError(f"Module {module.name}: a memory with one read port needed")
-    if (bits, depth) != (packing.lanes * packing.share, packing.steps):
-        raise HwgenError(f"Module {module.name}: {packing.steps} words of "
-                         f"{packing.lanes * packing.share} bits needed, not {depth} of {bits}")
+    if came != (bits, depth):
+        raise HwgenError(f"Module {module.name}: {depth} words of {bits} bits needed, not "
+                         f"{came[1]} of {came[0]}")
     address, data = cell.inputs["RD_ADDR"], cell.outputs["RD_DATA"]
     if cell.flag("RD_CLK_ENABLE") or address != module.word("address")[:len(address)]:
         raise HwgenError(f"Module {module.name}: the memory must be read at the port address")
     tracer = Tracer(module, {net: (0, k) for k, net in enumerate(data)}, 1, enable="enable")
-    for k, net in enumerate(module.word("codes")):
+    for k, net in enumerate(module.word(port)):
         if tracer.trace(net) != (0, k, 2):
-            raise HwgenError(f"Module {module.name}: codes[{k}] must be the memory's bit {k}, two "
+            raise HwgenError(f"Module {module.name}: {port}[{k}] must be the memory's bit {k}, two "
                              "registers behind it")
     tracer.check_control()
     digits = cell.parameters["INIT"].zfill(bits * depth)[-bits * depth:]
     if set(digits) - {"0", "1"}:
         raise HwgenError(f"Module {module.name}: the memory has undefined words")
     flat = np.frombuffer(digits.encode(), np.uint8)[::-1].astype(np.int64) - ord("0")
-    codes = flat.reshape(depth, packing.lanes, packing.terms, packing.code_bits)
-    return codes @ (1 << np.arange(packing.code_bits, dtype=np.int64))
+    return flat.reshape(depth, bits)
 
 
 def _check_wiring(parent: Module, layer: str, packing: Packing) -> None:

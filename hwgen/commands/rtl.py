@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,15 @@ def rtl(
         Literal["stream", "nfu"],
         typer.Option("--engine", help="stream: laid out in space; nfu: in time."),
     ] = "stream",
+    cycles: Annotated[
+        float | None,
+        typer.Option("--cycles-per-pixel", metavar="N", min=1,
+                     help="Stream: the cheapest engine that takes a pixel every N cycles."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--fit", metavar="TARGET", help="Stream: the fastest engine that fits."),
+    ] = None,
     clock: Annotated[
         float,
         typer.Option("--clock", metavar="MHZ", help="The clock of the constraint files."),
@@ -31,12 +40,16 @@ def rtl(
     """
     if engine == "nfu":
         raise HwgenError("engine nfu is not built yet: use stream")
+    if cycles is not None and target is not None:
+        raise HwgenError("--cycles-per-pixel or --fit, not both")
     common.existing_file(net)
     common.writable_folder(out)
     from hwgen.stream import emit
 
     with common.progress_display() as progress:
-        plan = emit.write_design(net, out, progress=progress)
+        plan = emit.write_design(net, out, cycles_per_pixel=cycles,
+                                 chip=None if target is None else chip(target),
+                                 progress=progress)
     take_records(net.parent, out, plan["digest"])
     hand_over(out, clock)
     common.say(
@@ -52,6 +65,21 @@ def hand_over(out: Path, clock: float = 100.0) -> None:
 
     write_files(out, read_json(out / "ports.json"), mhz=clock)
     write_bench(out)
+
+
+def chip(target: str) -> Any:
+    """Return what the plan has to know of a target of ``hwgen synth``.
+
+    Raises: HwgenError if there is no such target, or nothing is known of its size.
+    """
+    from hwgen.boards.targets import find_target
+    from hwgen.stream.chip import chip_of
+
+    found = find_target(target)
+    if found.sizes is None:
+        raise HwgenError(f"A target with a size needed to fit into, not {target}")
+    sizes = found.sizes
+    return chip_of(target, found.family.name, lut=sizes.lut, ff=sizes.ff, bram=sizes.bram)
 
 
 def take_records(source: Path, out: Path, digest: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from amaranth.lib import wiring
 
 from hwgen.adders.schedule import Schedule
+from hwgen.adders.serial import SerialSchedule
 from hwgen.layers import (
     Activation,
     Add,
@@ -26,12 +27,19 @@ from hwgen.ranges import Range
 from hwgen.stream import largest, requantise
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer
+from hwgen.stream.conv_pick import ConvPick
+from hwgen.stream.dense_pick import DensePick
 from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.fifo_depth import axes
-from hwgen.stream.gather import Gather, Select
+from hwgen.stream.gather import Gather, Select, Unpack
 from hwgen.stream.join import Sum
+from hwgen.stream.layer_plan import LayerPlan, Plan, stream_order
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.plan import LayerPlan, Plan, stream_order
+from hwgen.stream.matrix import conv_matrix
+from hwgen.stream.pick_code import PickCode
+from hwgen.stream.pool import Pool, separate
+from hwgen.stream.requantise_folds import FoldedRequantise
+from hwgen.stream.serial import SerialLinear
 from hwgen.stream.window import Window
 
 GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
@@ -45,12 +53,7 @@ def layer_matrix(plan: LayerPlan) -> Int64Array:
     """
     layer = plan.layer
     if isinstance(layer, Conv2d):
-        co, ci, kh, kw = layer.weight.shape
-        matrix = np.zeros((kh, kw, layer.groups, ci, co), np.int64)
-        for group in range(layer.groups):
-            rows = slice(group * (co // layer.groups), (group + 1) * (co // layer.groups))
-            matrix[:, :, group, :, rows] = layer.weight[rows].transpose(2, 3, 1, 0)
-        return matrix.reshape(-1, co)
+        return conv_matrix(layer, layer.weight.shape[1] * layer.groups)
     if isinstance(layer, AvgPool):
         taps = layer.kernel[0] * layer.kernel[1]
         return np.tile(np.eye(plan.formats[0].channels, dtype=np.int64), (taps, 1))
@@ -76,10 +79,23 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
     match layer:
         case Conv2d() | AvgPool():
             rows, columns = axes(layer, source.height, source.width)
-            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
             bias = (
                 layer.bias if isinstance(layer, Conv2d) else np.zeros(plan.format.lanes, np.int64)
             )
+            if isinstance(plan.code, PickCode):
+                return ConvPick(
+                    code=plan.code, source=source, rows=rows, columns=columns, format=plan.format
+                )
+            if plan.form == "serial":
+                taps = rows.kernel * columns.kernel
+                ends = (np.minimum(np.tile(source.lo, taps), 0),
+                        np.maximum(np.tile(source.hi, taps), 0))
+                graph = make_graph(layer_matrix(plan), *ends).graph
+                return SerialLinear(
+                    source=source, rows=rows, columns=columns, bias=bias, format=plan.format,
+                    schedule=SerialSchedule(graph, plan.digit),
+                )
+            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
             schedule = make_graph(
                 layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi)
             )
@@ -87,11 +103,12 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
         case Dense() if plan.form == "graph":
             return _dense_graph(plan, whole, make_graph)
         case Dense():
+            if isinstance(plan.code, PickCode):
+                return DensePick(code=plan.code, source=source, format=plan.format)
             assert plan.code is not None
-            parts["unit"] = DenseRom(
-                code=plan.code, bias=layer.bias, source=source, format=plan.format
-            )
-            return parts["unit"]
+            return DenseRom(code=plan.code, bias=layer.bias, source=source, format=plan.format)
+        case MaxPool() if separate(layer):
+            return Pool(layer=layer, source=source, format=plan.format)
         case MaxPool():
             rows, columns = axes(layer, source.height, source.width)
             padded = any(layer.padding)
@@ -100,10 +117,11 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             )
             maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
             parts |= {"window": window, "maximum": maximum}
-        case Requantise():
-            parts["lanes"] = requantise.Requantise(layer=layer, source=source, format=plan.format)
-        case Activation():
-            parts["lanes"] = requantise.Activation(layer=layer, source=source, format=plan.format)
+        case Requantise() | Activation():
+            if plan.unpack is not None:
+                parts["unpack"] = Unpack(source=source, format=plan.unpack)
+                source = plan.unpack
+            parts["lanes"] = _lanes(layer, source, plan.format)
         case Add():
             return Chain(
                 parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)}
@@ -118,6 +136,10 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 format=plan.format,
                 picks=[int(np.flatnonzero(order == n)[0]) for n in range(plan.format.lanes)],
             )
+        case ArgMax() if source.folds > 1:
+            tensor = whole.network.tensors[layer.source]
+            wide = BeatFormat.of(tensor, whole.ranges[layer.source])
+            parts["running"] = largest.RunningArgMax(source=source, whole=wide)
         case ArgMax():
             parts["tree"] = largest.ArgMax(source=source)
         case _:
@@ -125,6 +147,14 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
     if not isinstance(layer, ArgMax):
         parts["skid"] = SkidBuffer(shape=plan.format.layout)
     return Chain(parts=parts)
+
+
+def _lanes(layer: Requantise | Activation, source: BeatFormat, format: BeatFormat) -> Any:
+    if isinstance(layer, Activation):
+        return requantise.Activation(layer=layer, source=source, format=format)
+    if requantise.lanes_agree(layer, source.lanes):
+        return requantise.Requantise(layer=layer, source=source, format=format)
+    return FoldedRequantise(layer=layer, source=source, format=format)
 
 
 def _joined(plan: LayerPlan) -> BeatFormat:

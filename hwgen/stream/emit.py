@@ -5,6 +5,7 @@ plan.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +16,95 @@ import hwgen
 from hwgen import netfile
 from hwgen.adders.cache import build_cached
 from hwgen.adders.schedule import Schedule, schedule
+from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
 from hwgen.layers import ArgMax, Int64Array
 from hwgen.network import Network
 from hwgen.progress import Progress, silent
 from hwgen.stream import estimate, timing
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.chip import Chip
+from hwgen.stream.conv_pick import ConvPick
+from hwgen.stream.fit import fit
+from hwgen.stream.layer_plan import LayerPlan, Options
 from hwgen.stream.linear import Linear
-from hwgen.stream.plan import LayerPlan, Options, make_plan
+from hwgen.stream.pick_code import PickCode
+from hwgen.stream.plan import make_plan, structural_interval
+from hwgen.stream.serial import SerialLinear
 from hwgen.stream.top import StreamTop
 from hwgen.verilog import add, to_verilog
 
+MOST_CYCLES = 1 << 16  # a pixel
+
 
 def make_top(
-    network: Network, options: Options | None = None, progress: Progress = silent
+    network: Network,
+    options: Options | None = None,
+    progress: Progress = silent,
+    kept: dict[bytes, Schedule] | None = None,
 ) -> StreamTop:
     """Return the streaming engine of a network, its adder graphs searched (or taken from the
     cache).
+
+    Parameters: network; options; progress; kept, graphs of this call for the next one.
     """
     plan = make_plan(network, options)
-    total = sum(layer.form == "graph" for layer in plan.layers)
-    done = 0
+    total = sum(layer.form in ("graph", "serial") for layer in plan.layers)
+    done, found = 0, {} if kept is None else kept
 
     def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array) -> Schedule:
         nonlocal done
         progress("adder graphs", done, total)
         done += 1
-        return schedule(build_cached(matrix, input_lo=lo, input_hi=hi))
+        key = repr(matrix.shape).encode() + b"".join(part.tobytes() for part in (matrix, lo, hi))
+        if key not in found:
+            found[key] = schedule(build_cached(matrix, input_lo=lo, input_hi=hi))
+        return found[key]
 
     return StreamTop(plan=plan, make_graph=make_graph)
 
 
 def write_design(
-    net_path: Path, out: Path, *, options: Options | None = None, progress: Progress = silent
+    net_path: Path,
+    out: Path,
+    *,
+    options: Options | None = None,
+    cycles_per_pixel: float | None = None,
+    chip: Chip | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
 
-    Parameters: net_path, a network file; out, the folder, made if it is not there.
-    Raises: HwgenError if the file is no network file or the folder cannot be written.
+    Parameters
+    ----------
+    net_path : Path
+        A network file.
+    out : Path
+        The folder, made if it is not there.
+    options : Options or None
+    cycles_per_pixel : float or None
+        How many cycles a pixel of the input may take, at least 1: the cheapest engine that keeps
+        that pace is built.
+    chip : Chip or None
+        The fastest engine that it holds is built.
+
+    Raises: HwgenError if the file is no network file, the folder cannot be written, a layer cannot
+    keep the pace, or the chip holds no engine of this network.
     """
     network = netfile.load(Path(net_path))
     out = make_folder(out)
-    top = make_top(network, options, progress)
+    options = options or Options()
+    kept: dict[bytes, Schedule] = {}
+    if cycles_per_pixel is not None:
+        if not 1 <= cycles_per_pixel <= MOST_CYCLES:
+            raise HwgenError(f"Cycles per pixel must be from 1 to {MOST_CYCLES}, not "
+                             f"{cycles_per_pixel:g}")
+        pixels = network.input.height * network.input.width
+        options = replace(options, interval=int(pixels * cycles_per_pixel), strict=True)
+    if chip is not None:
+        options = fit(network, chip, lambda tried: make_top(network, tried, progress, kept),
+                      options)
+    top = make_top(network, options, progress, kept)
     progress("Verilog", 0, 1)
     text = to_verilog(top, name="top", header=header_lines(network))
     plan = plan_json(top)
@@ -150,15 +198,25 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
             "name": plan.layer.name,
             "kind": type(plan.layer).__name__,
             "form": plan.form,
-            **estimate.layer_cost(plan, part),
+            **estimate.layer_cost(plan, part, top.plan.options.chip),
             "interval": timing.part_interval(part),
             "latency": timing.part_latency(part) if part else 0,
             "why": plan.why,
         }
-        if isinstance(part, Linear):
+        if isinstance(part, (Linear, SerialLinear)):
             graph = part.schedule.graph
             entry["adders"], entry["depth"] = graph.adders, graph.depth
-        if plan.code is not None:
+        if isinstance(part, SerialLinear):
+            entry["serial"] = {"digit": part.schedule.digit, "digits": part.schedule.digits}
+        if isinstance(plan.code, PickCode):
+            code = plan.code
+            entry["pick"] = {"lanes": code.lanes, "terms": code.terms, "slots": code.slots,
+                             "steps": code.steps, "base": code.base, "inverts": code.inverts}
+            if isinstance(part, ConvPick):
+                ring = part.ring
+                entry["pick"] |= {"row_bits": ring.row_bits, "column_bits": ring.column_bits,
+                                  "channel_bits": ring.channel_bits}
+        elif plan.code is not None:
             entry["rom"] = {
                 "lanes": plan.code.lanes,
                 "terms": plan.code.terms,
@@ -170,15 +228,20 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
                 "magnitude_bits": plan.code.magnitude_bits,
                 "code_bits": plan.code.code_bits,
             }
-        if plan.fifos:
+        if any(plan.fifos) or len(plan.fifos) > 1:
             entry["fifos"] = list(plan.fifos)
             entry["why"] = f"{plan.why}; queues of {', '.join(map(str, plan.fifos))} beats"
         layers.append(entry)
+    totals = {key: sum(layer[key] for layer in layers) for key in ("lut", "ff", "bram")}
+    options = top.plan.options
     return {
         "digest": top.plan.network.digest,
         "engine": "stream",
         "interval": top.interval,
         "latency": top.latency,
+        "budget": max(options.interval or 0, structural_interval(top.plan.network)),
+        "chip": options.chip.name,
+        "estimate": totals,
         "layers": layers,
     }
 

@@ -1,13 +1,15 @@
-"""Several beats side by side in one."""
+"""Several beats side by side in one, and one as several."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.layers import Int64Array
 from hwgen.stream.beat import BeatFormat, packed
 
 
@@ -55,6 +57,56 @@ class Gather(wiring.Component):
             ]
         with m.Elif(self.o.ready & full):
             m.d.sync += seen.eq(0)
+        return m
+
+
+class Unpack(wiring.Component):
+    """Give a beat's lanes a few at a time: the opposite of Gather.
+
+    Parameters: source, BeatFormat of whole pixels; format, the same pixels in folds.
+    Latency: 0 cycles to the first fold. Throughput: ``format.folds`` cycles a beat of the source,
+    which is taken with the last of them.
+    Resources: a choice of ``format.folds`` for each bit of the output.
+    """
+
+    latency = 0
+
+    def __init__(self, *, source: BeatFormat, format: BeatFormat) -> None:
+        if source.folds != 1 or format.channels != source.channels:
+            raise ValueError(
+                f"Whole pixels of {format.channels} channels needed, not {source.folds} folds of "
+                f"{source.channels}"
+            )
+        self.source, self.format = source, format
+        self.interval = format.beats
+        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
+
+    def departures(self, times: Int64Array) -> Int64Array:
+        """Return when each beat of the first image is offered, given when its pixels are."""
+        found: list[int] = []
+        now = 0
+        for time in times.tolist():
+            now = max(now, time)
+            found += range(now, now + self.format.folds)
+            now += self.format.folds
+        return np.array(found, np.int64)
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        folds = self.format.folds
+        fold = Signal(range(folds), name="fold")
+        last = fold == folds - 1
+        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready & last)]
+        with m.If(self.i.valid & self.o.ready):
+            m.d.sync += fold.eq(Mux(last, 0, fold + 1))
+        values, lanes = self.source.values(self.i.payload), self.format.lanes
+        with m.Switch(fold):
+            for j in range(folds):
+                with m.Case(j):
+                    m.d.comb += [
+                        self.o.payload[f"c{n}"].eq(value)
+                        for n, value in enumerate(values[j * lanes : (j + 1) * lanes])
+                    ]
         return m
 
 

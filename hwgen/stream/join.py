@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Shape, Signal, Value
+from amaranth import Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.hdl import ShapeLike
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer, pipeline
-from hwgen.verilog import add
+from hwgen.stream.window import in_blocks
+from hwgen.verilog import BLOCK, add
 
 
 def queue_latency(depth: int) -> int:
@@ -50,17 +51,50 @@ class Fifo(wiring.Component):
                 skid.o.ready.eq(self.o.ready),
             ]
             return m
-        bits = Shape.cast(self.shape).width
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=bits, depth=self.depth)
-        m.d.comb += [
-            queue.w_data.eq(self.i.payload),
-            queue.w_en.eq(self.i.valid),
-            self.i.ready.eq(queue.w_rdy),
-            self.o.valid.eq(queue.r_rdy),
-            self.o.payload.eq(queue.r_data),
-            queue.r_en.eq(self.o.ready),
-        ]
+        if self.depth == 1:
+            word, full = Signal(self.shape, name="word", reset_less=True), Signal(name="full")
+            m.d.comb += [
+                self.i.ready.eq(~full), self.o.valid.eq(full), self.o.payload.eq(word),
+            ]
+            with m.If(~full):
+                m.d.sync += [full.eq(self.i.valid), word.eq(self.i.payload)]
+            with m.Elif(self.o.ready):
+                m.d.sync += full.eq(0)
+            return m
+        self._queue(m)
         return m
+
+    def _queue(self, m: Module) -> None:
+        """A memory of one word less, and its output register."""
+        bits, words = Shape.cast(self.shape).width, max(self.depth - 1, 1)
+        store = memory.Memory(shape=unsigned(bits), depth=words, init=[])
+        m.submodules[f"{BLOCK}storage" if in_blocks(words, bits) else "storage"] = store
+        write, read = store.write_port(), store.read_port()
+        level = Signal(range(words + 1), name="level")
+        produce, consume = (Signal(range(words), name=name) for name in ("produce", "consume"))
+        full, puts, gets = Signal(name="full"), Signal(name="puts"), Signal(name="gets")
+        meets = Signal(name="meets")
+        m.d.comb += [
+            self.i.ready.eq(level != words),
+            puts.eq(self.i.valid & self.i.ready),
+            gets.eq((level != 0) & (~full | self.o.ready)),
+            # What is written is never read in the same cycle; so synthesis can see that.
+            meets.eq(puts & (produce == consume)),
+            write.en.eq(puts),
+            write.addr.eq(produce),
+            write.data.eq(self.i.payload),
+            read.en.eq(gets & ~meets),
+            read.addr.eq(consume),
+            self.o.valid.eq(full),
+            self.o.payload.eq(read.data),
+        ]
+        m.d.sync += level.eq(level + puts - gets)
+        with m.If(puts):
+            m.d.sync += produce.eq(Mux(produce == words - 1, 0, produce + 1))
+        with m.If(gets):
+            m.d.sync += [consume.eq(Mux(consume == words - 1, 0, consume + 1)), full.eq(1)]
+        with m.Elif(self.o.ready):
+            m.d.sync += full.eq(0)
 
 
 class Join(wiring.Component):

@@ -8,6 +8,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.layers import Int64Array
 from hwgen.stream.beat import BeatFormat, shape_of
 from hwgen.stream.control import pipeline
 
@@ -120,3 +121,60 @@ class ArgMax(wiring.Component):
         span = 1 << level
         lanes = slice(n * span, (n + 2) * span)
         return shape_of(min(self.source.lo[lanes]), max(self.source.hi[lanes]))
+
+
+class RunningArgMax(wiring.Component):
+    """``ArgMax`` of scores that come one after the other: one comparator.
+
+    Parameters: source, BeatFormat of the scores, one lane; whole, of the same scores side by side.
+    Members: i; o, as of ArgMax. Latency: 1 cycle from the last score. Throughput: 1 score a cycle.
+    Resources: one comparator, a register a score.
+    """
+
+    latency = 1
+
+    def __init__(self, *, source: BeatFormat, whole: BeatFormat) -> None:
+        if source.lanes != 1 or whole.lanes != source.folds:
+            raise ValueError(
+                f"One score a beat needed, {whole.lanes} a pixel, not {source.folds} of "
+                f"{source.lanes}"
+            )
+        self.source = source
+        self.format = BeatFormat(
+            (0, *whole.lo), (whole.lanes - 1, *whole.hi), whole.lanes + 1, whole.height, whole.width
+        )
+        self.interval = source.beats
+        super().__init__({"i": In(source.signature), "o": Out(self.format.signature)})
+
+    def departures(self, times: Int64Array) -> Int64Array:
+        """Return when each pixel's class is offered, given when its scores are."""
+        ends: Int64Array = times[self.source.folds - 1 :: self.source.folds] + self.latency
+        return ends
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        folds, score = self.source.folds, self.i.payload.c0
+        fold = Signal(range(folds), name="fold")
+        best = Signal(self.source.shapes[0], name="best", reset_less=True)
+        which = Signal(range(folds), name="which", reset_less=True)
+        full, step = Signal(name="full"), Signal(name="step")
+        m.d.comb += [
+            self.i.ready.eq(~full | self.o.ready),
+            step.eq(self.i.valid & self.i.ready),
+            self.o.valid.eq(full),
+            self.o.payload.c0.eq(which),
+        ]
+        scores = [Signal(self.source.shapes[0], name=f"score_{n}", reset_less=True)
+                  for n in range(folds)]
+        with m.If(step):
+            m.d.sync += fold.eq(Mux(fold == folds - 1, 0, fold + 1))
+            m.d.sync += [
+                one.eq(scores[n + 1] if n + 1 < folds else score) for n, one in enumerate(scores)
+            ]
+            with m.If((fold == 0) | (score > best)):
+                m.d.sync += [best.eq(score), which.eq(fold)]
+            m.d.sync += full.eq(fold == folds - 1)
+        with m.Elif(self.o.ready):
+            m.d.sync += full.eq(0)
+        m.d.comb += [self.o.payload[f"c{n + 1}"].eq(one) for n, one in enumerate(scores)]
+        return m

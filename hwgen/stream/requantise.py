@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.adders.csd import csd_digits
@@ -14,6 +14,9 @@ from hwgen.layers import Requantise as RequantiseLayer
 from hwgen.layers import int64
 from hwgen.stream.beat import BeatFormat, shape_of
 from hwgen.stream.control import pipeline
+from hwgen.verilog import BLOCK
+
+TABLE = 16  # constants of a lane from which they lie in a block RAM
 
 
 def digits_of(value: int) -> list[tuple[int, bool]]:
@@ -71,12 +74,25 @@ class Requantise(wiring.Component):
         m = Module()
         enable = pipeline(m, self.i, self.o, self.latency)
         fold = Signal(range(self.source.folds), name="fold")
+        self.following = Signal.like(fold, name="next_fold")
+        m.d.comb += self.following.eq(fold)
         if self.source.folds > 1:
             with m.If(self.i.valid & self.i.ready):
-                m.d.sync += fold.eq(Mux(fold == self.source.folds - 1, 0, fold + 1))
+                m.d.comb += self.following.eq(Mux(fold == self.source.folds - 1, 0, fold + 1))
+        m.d.sync += fold.eq(self.following)
         for lane, value in enumerate(self.source.values(self.i.payload)):
             m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, fold, enable))
         return m
+
+    def _table(self, m: Module, lane: int, constants: list[int], shape: Shape) -> Value:
+        """Return the constant of this fold from a memory, read a cycle ahead."""
+        mask = (1 << shape.width) - 1
+        rom = memory.Memory(shape=unsigned(shape.width), depth=len(constants),
+                            init=[value & mask for value in constants])
+        m.submodules[f"{BLOCK}constants_{lane}"] = rom
+        port = rom.read_port()
+        m.d.comb += [port.addr.eq(self.following), port.en.eq(1)]
+        return port.data.as_signed() if shape.signed else port.data
 
     def _lane(self, m: Module, lane: int, x: Value, fold: Signal, enable: Value) -> Value:
         layer, lanes = self.layer, self.source.lanes
@@ -93,6 +109,8 @@ class Requantise(wiring.Component):
         constant = Signal(shape_of(min(constants), max(constants)), name=f"constant_{lane}")
         if len(set(constants)) == 1:
             m.d.comb += constant.eq(constants[0])
+        elif len(constants) >= TABLE:
+            m.d.comb += constant.eq(self._table(m, lane, constants, constant.shape()))
         else:
             with m.Switch(fold):
                 for n, value in enumerate(constants):

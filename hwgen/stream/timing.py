@@ -16,8 +16,8 @@ from hwgen.stream.dense_rom import DenseRom
 from hwgen.stream.frame import FrameGuard
 from hwgen.stream.gather import Gather
 from hwgen.stream.join import queue_latency
+from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.plan import LayerPlan
 from hwgen.stream.window import Axis, Window
 
 
@@ -83,6 +83,25 @@ def queue_depths(
     return tuple(depths)
 
 
+def smoothing_depth(part: Any, times: Int64Array, interval: int) -> int:
+    """Return the depth of the queue in front of a layer for its source never to be held up.
+
+    Parameters: part, component with ``take``; times at which the first image's beats come;
+    interval, cycles from image to image.
+    """
+    images = 4
+    taken: list[Int64Array] = []
+    state: Any = None
+    for n in range(images):
+        gone, state = part.take(times + n * interval + queue_latency(3), state)
+        taken.append(gone)
+    offered = np.concatenate([times + n * interval for n in range(images)])
+    places = np.arange(offered.size)
+    waiting = np.searchsorted(offered, np.concatenate(taken), side="right") - places
+    depth = int(waiting.max())
+    return 0 if depth <= 1 else depth + 1
+
+
 def part_interval(part: Any) -> int:
     """Return the cycles an image takes in one layer, 0 in one that is only wiring."""
     if isinstance(part, Chain):
@@ -122,6 +141,9 @@ def _through(part: Any, times: Int64Array) -> Int64Array:
         return times + part.latency
     if isinstance(part, Window):
         return _window(part, times)
+    if hasattr(part, "departures"):
+        found: Int64Array = part.departures(times)
+        return found
     if isinstance(part, Gather):
         return times[part.count - 1 :: part.count] + part.latency
     if isinstance(part, DenseRom):

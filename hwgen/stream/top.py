@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -19,7 +20,8 @@ from hwgen.stream.fifo_depth import axes
 from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
 from hwgen.stream.gather import Gather, Select
 from hwgen.stream.join import Fifo, Join
-from hwgen.stream.plan import LayerPlan, Plan
+from hwgen.stream.layer_plan import LayerPlan, Plan
+from hwgen.stream.plan import structural_interval
 from hwgen.verilog import add
 
 
@@ -60,6 +62,10 @@ class StreamTop(wiring.Component):
         self.parts: dict[str, Any] = {}
         self.interval = 0
         times: dict[str, Int64Array] = {}
+        # Where pixels may come more slowly than one a cycle, queues are made for such as do.
+        budget = plan.options.interval or 0
+        slow = budget > structural_interval(network)
+        even: dict[str, Int64Array] | None = {} if slow else None
         layers = []
         for one in plan.layers:
             name = one.layer.name
@@ -71,9 +77,19 @@ class StreamTop(wiring.Component):
                 else build_layer(one, plan, make_graph)
             )
             sources = [times[source] for source in one.layer.inputs]
-            if one.fifos and plan.options.fifo_slack is None:
+            if len(one.fifos) == 1:
+                pace = max(budget, self.interval, timing.part_interval(part))
+                arrivals = (even or times)[one.layer.inputs[0]]
+                one = replace(one, fifos=(timing.smoothing_depth(part, arrivals, pace),))
+            elif one.fifos and plan.options.fifo_slack is None:
                 one = replace(one, fifos=timing.queue_depths(one.fifos, sources, self.interval))
             times[name] = timing.departures(one, part, sources)
+            if even is not None:
+                even[name] = (
+                    np.arange(one.format.beats) * budget // one.format.beats
+                    if isinstance(one.layer, Input)
+                    else timing.departures(one, part, [even[s] for s in one.layer.inputs])
+                )
             self.interval = max(self.interval, timing.part_interval(part))
             readers = [network.by_name[reader] for reader in network.readers[name]]
             if len(readers) > 1 and one.format.folds == 1:
@@ -158,6 +174,7 @@ class StreamTop(wiring.Component):
                     add(m, platform, f"{name}__fifo_{n}", fifo)
                     _connect(m, sources[n], fifo.i)
                     sources[n] = fifo.o
+        if len(plan.formats) > 1:
             join = Join(formats=list(plan.formats))
             add(m, platform, f"{name}__join", join)
             for n, source in enumerate(sources):

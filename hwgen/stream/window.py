@@ -26,7 +26,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.stream.beat import BeatFormat, packed
-from hwgen.verilog import add
+from hwgen.verilog import BLOCK, add
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,14 @@ class Axis:
         return inside & (phase == 0)
 
 
+def in_blocks(columns: int, bits: int) -> bool:
+    """Tell whether a line memory is to lie in block RAM: where distributed RAM would take more than
+    16 LUT positions for each block (16 words of 4 bits take 6, a block has words of 36 bits).
+    """
+    distributed = 6 * -(-columns // 16) * -(-bits // 4)
+    return distributed > 16 * -(-bits // 36) * -(-columns // 512)
+
+
 class Lines(wiring.Component):
     """One word a column, for the rows above: the word of the next column is read while this one is
     written.
@@ -121,7 +129,7 @@ class Lines(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         words = memory.Memory(shape=unsigned(self.bits), depth=self.columns, init=[])
-        m.submodules.words = words
+        m.submodules[f"{BLOCK}words" if in_blocks(self.columns, self.bits) else "words"] = words
         read, write = words.read_port(), words.write_port()
         following = Signal(range(self.columns), name="following")
         m.d.comb += [

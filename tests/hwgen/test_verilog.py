@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 import hwgen
@@ -216,7 +216,7 @@ def test_names(text, graph_text):
         "relu4",
         "dense2",
         "best",
-        "best__tree",
+        "best__running",
         "output__frame",
     } <= set(modules(text))
     assert {"dense1__gather", "dense1__select", "dense1__graph"} <= set(modules(graph_text))
@@ -392,3 +392,30 @@ def test_layer_named_like_a_port(name):
     message = f"Layer '{name}', name: a name that no port of the engine has needed, not {name}"
     with pytest.raises(HwgenError, match=message):
         make_top(Network(layers))
+
+
+class Two(wiring.Component):
+    """A memory that begins with zeros and is to lie in block RAM, and one that does not."""
+
+    def __init__(self):
+        super().__init__({"address": In(5), "data": In(9), "zeros": Out(9), "ones": Out(9)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, start, out in (("block_zeros", [], self.zeros), ("ones", [1] * 32, self.ones)):
+            words = memory.Memory(shape=9, depth=32, init=start)
+            m.submodules[name] = words
+            read, write = words.read_port(), words.write_port()
+            m.d.comb += [read.addr.eq(self.address), write.addr.eq(self.address), write.en.eq(1),
+                         write.data.eq(self.data), read.en.eq(1), out.eq(read.data)]
+        return m
+
+
+def test_memories():
+    """Zeros are a loop; the attribute that asks for block RAM stands where the name says."""
+    text = to_verilog(Two(), name="two")
+    assert '(* ram_style = "block", rom_style = "block" *) reg [8:0] block_zeros [31:0];' in text
+    assert text.count("ram_style") == text.count("rom_style") == 1
+    assert "for (block_zeros_place = 0; block_zeros_place < 32;" in text
+    assert text.count("ones[") >= 32
+    assert "block_zeros[0]" not in text

@@ -20,11 +20,12 @@ from hwgen.sim.netlist import read_netlist
 from hwgen.sim.proof import Evidence, LayerProof, Proof, gather, prove, prove_layer
 from hwgen.stream.emit import write_design
 from hwgen.stream.plan import Options
+from tests.hwgen.stream.test_rate import small_lenet
 from tests.networks import random_network
 from tests.sim.small_design import small_network, write_small
 
 
-@pytest.fixture(scope="module", params=["graph", "rom"])
+@pytest.fixture(scope="module", params=["graph", "rom", "pick"])
 def design(request, build_once) -> Path:
     """A generated folder; its name ends in the form of the dense layers."""
     return build_once(f"proof-{request.param}", lambda folder: write_small(folder, request.param))
@@ -38,7 +39,7 @@ def test_design(design):
     steps: list[tuple[str, int, int]] = []
     proof = prove(design, progress=lambda *step: steps.append(step))
     assert proof.ok, [layer.reason for layer in proof.failures]
-    dense = "parts" if design.name.endswith("rom") else "full"
+    dense = "full" if design.name.endswith("graph") else "parts"
     assert {name: layer.proof for name, layer in by_name(proof).items()} == {
         "x": "none", "conv1": "full", "relu1": "none", "pool1": "full", "codes1": "none",
         "flat": "none", "dense1": dense, "relu2": "none", "dense2": dense, "class": "none"}
@@ -127,7 +128,75 @@ def renamed(evidence: Evidence, name: str) -> Evidence:
                                       if getattr(layer, field, "") == "dense1"})
         for layer in evidence.network.layers)
     return dataclasses.replace(evidence, network=Network(layers),
-                               roms=dict(evidence.roms) | {name: evidence.roms["dense1"]})
+                               roms={**evidence.roms, name: evidence.roms.get("dense1", {})})
+
+
+def flip_pick(text: str) -> str:
+    """Take the first used term of the memory's step 2 as -x instead of x, or the other way."""
+    found = re.search(r"rom\[2\] = (\d+)'h([0-9a-f]+);", text)
+    assert found is not None
+    word = int(found[2], 16)
+    term = next(n for n in range(0, int(found[1]), 6) if word >> n + 5 & 1)
+    return text.replace(found[0], f"rom[2] = {found[1]}'h{word ^ 16 << term:x};")
+
+
+# name: (module, change of its text, what the proof must say)
+PICK_FAULTS: dict[str, tuple[str, Callable[[str], str], str]] = {
+    "memory": ("dense1__steps", flip_pick,
+               r"output channel \d+, input row \d, column \d, channel \d: coefficient -?\d+ ne"),
+    "start": ("dense1__sums_0", replaced(r"start \?", "double ?"), "0 times total plus the terms"),
+    "double": ("dense1__sums_0", replaced(r"double \?", "~double ?"), r"\w"),
+    "subtracted": ("dense1__sums_0", replaced(r"\+ \$signed\(sum_1_0\)",
+                                                   "- $signed(sum_1_0)"),
+                   "times total plus the terms needed"),
+}
+
+
+def test_pick_faults(build_once, tmp_path):
+    """A wrong word of the schedule, or a lane that adds otherwise, fails the proof."""
+    folder = build_once("proof-pick", lambda folder: write_small(folder, "pick"))
+    right = module_text(folder, r"dense1\w*")
+    texts = list(right.values())
+    for name in PICK_FAULTS:
+        module, change, _ = PICK_FAULTS[name]
+        changed = change(right[module])
+        assert changed != right[module], name
+        texts += [text.replace("dense1", name) for text in (right | {module: changed}).values()]
+    path = tmp_path / "picks.v"
+    path.write_text("".join(texts))
+    evidence = gather(load_folder(folder).design, read_json(folder / "plan.json"),
+                      read_netlist(path))
+    assert prove_layer(evidence, "dense1").proof == "parts"
+    for name in PICK_FAULTS:
+        other = dataclasses.replace(
+            renamed(evidence, name),
+            picks=dict(evidence.picks) | {name: evidence.picks["dense1"]})
+        found = prove_layer(other, name)
+        assert found.failed, name
+        assert re.search(PICK_FAULTS[name][2], found.reason), found.reason
+
+
+def test_slow_layers(tmp_path):
+    """A convolution that picks is proved in parts, and not if a number in its memory is wrong."""
+    network = small_lenet()
+    netfile.save(network, tmp_path / "source.npz")
+    plan = write_design(tmp_path / "source.npz", tmp_path, options=Options(interval=1400))
+    proofs = {layer.name: layer for layer in prove(tmp_path).layers}
+    forms = {entry["name"]: entry["form"] for entry in plan["layers"]}
+    picks = [name for name, form in forms.items()
+             if form == "pick" and isinstance(network.by_name[name], Conv2d)]
+    assert picks
+    for name, form in forms.items():
+        assert not proofs[name].failed, proofs[name].reason
+        if form in ("pick", "serial"):
+            assert proofs[name].proof == "parts"
+    path = tmp_path / "top.v"
+    module = module_text(tmp_path, f"{picks[0]}__steps")[f"{picks[0]}__steps"]
+    found = re.search(r"rom\[1\] = (\d+)'h([0-9a-f]+);", module)
+    assert found is not None
+    wrong = module.replace(found[0], f"rom[1] = {found[1]}'h{int(found[2], 16) ^ 1:x};")
+    path.write_text(path.read_text().replace(module, wrong))
+    assert [layer.name for layer in prove(tmp_path).failures] == [picks[0]]
 
 
 def test_rom(rom_faults):
@@ -189,12 +258,10 @@ def test_missing_verilog(folder):
 def test_random_networks(seed, dense, tmp_path):
     network = random_network(seed)
     netfile.save(network, tmp_path / "source.npz")
-    write_design(tmp_path / "source.npz", tmp_path, options=Options(dense=dense))
+    plan = write_design(tmp_path / "source.npz", tmp_path, options=Options(dense=dense))
     proof = prove(tmp_path)
     assert proof.ok, [layer.reason for layer in proof.failures]
-    for layer in network.layers:
-        shown = by_name(proof)[layer.name].proof
-        if isinstance(layer, (Conv2d, AvgPool)):
-            assert shown == "full"
-        elif isinstance(layer, Dense):
-            assert shown == {"graph": "full", "rom": "parts"}[dense]
+    for layer, entry in zip(network.layers, plan["layers"], strict=True):
+        if isinstance(layer, (Conv2d, AvgPool, Dense)):
+            shown = by_name(proof)[layer.name].proof
+            assert shown == ("full" if entry["form"] == "graph" else "parts")

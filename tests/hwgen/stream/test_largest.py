@@ -9,7 +9,7 @@ import pytest
 
 from hwgen.network import MaxPool
 from hwgen.stream.beat import BeatFormat, packed
-from hwgen.stream.largest import ArgMax, WindowMax
+from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import SEEDS, run
 
@@ -103,3 +103,19 @@ def test_arg_max_of_unlike_scores(count, seed):
 def test_arg_max_of_folds():
     with pytest.raises(ValueError, match="Whole pixels are needed, not 2 folds"):
         ArgMax(source=BeatFormat((0,), (1,), 2, 1, 1, 2))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_running_argmax(count, seed):
+    """Scores one after the other: the lowest index wins a tie, all scores come along."""
+    rng = np.random.default_rng(count)
+    scores = rng.integers(-4, 4, (20, count))
+    scores[0], scores[1] = -4, 3
+    source = BeatFormat((-4,), (3,), count, 1, 1, count)
+    dut = RunningArgMax(source=source, whole=BeatFormat((-4,) * count, (3,) * count, count, 1, 1))
+    found, times = run(dut, [(score,) for score in scores.ravel().tolist()], 20, seed=seed)
+    wanted = [(int(np.argmax(row)), *row.tolist()) for row in scores]
+    assert found == wanted
+    if seed is None:
+        assert times.offered[:1] == dut.departures(np.arange(count)).tolist()

@@ -1,0 +1,69 @@
+"""What a chip offers, as far as the plan of a streaming engine needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.errors import HwgenError
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Sizes of a chip and of its memories.
+
+    Parameters
+    ----------
+    name : str
+    lut, ff, bram : int or None
+        LUT positions, flip-flops and block RAMs; None: as many as are wanted.
+    block_bits, block_width : int
+        Bits of a block RAM, and of its longest word.
+    distributed : int
+        LUT positions of a distributed memory of 16 words of 4 bits; 0: there is none.
+    """
+
+    name: str
+    lut: int | None = None
+    ff: int | None = None
+    bram: int | None = None
+    block_bits: int = 18 << 10
+    block_width: int = 36
+    distributed: int = 6
+
+    def blocks(self, depth: int, bits: int) -> int:
+        """Return the block RAMs that a memory takes: words of 36, 18, 9, 4, 2 or 1 bits, say."""
+        width = self.block_width
+        while width > 1 and width * depth > self.block_bits:
+            width //= 2
+        return -(-bits // width) * -(-depth * width // self.block_bits)
+
+    def memory(self, depth: int, bits: int, block: bool = False) -> dict[str, int]:
+        """Return {lut, ff, bram} of a memory with one read port; ``block``: it is to lie in block
+        RAM.
+        """
+        if depth == 0:
+            return {"lut": 0, "ff": 0, "bram": 0}
+        if self.distributed and not block and (depth <= 32 or depth * bits <= 1024):
+            return {"lut": self.distributed * -(-depth // 16) * -(-bits // 4), "ff": bits,
+                    "bram": 0}
+        return {"lut": 0, "ff": 0, "bram": self.blocks(depth, bits)}
+
+
+ECP5 = Chip("ecp5")
+# By family of hwgen.boards.targets: bits of a block, its longest word, LUTs of 16 x 4 bits.
+FAMILIES = {"ecp5": (18 << 10, 36, 6), "ice40": (4 << 10, 16, 0), "gowin": (18 << 10, 36, 4)}
+
+
+def chip_of(name: str, family: str, *, lut: int, ff: int, bram: int) -> Chip:
+    """Return a chip of a family.
+
+    Raises: HwgenError if nothing is known of the family.
+    """
+    if family not in FAMILIES:
+        raise HwgenError(f"A target of {', '.join(FAMILIES)} needed to fit into, not {name}")
+    return Chip(name, lut, ff, bram, *FAMILIES[family])
+
+
+def even(bits: int) -> int:
+    """Return the LUT positions of an adder of so many bits: carry cells hold two."""
+    return bits + bits % 2
