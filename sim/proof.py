@@ -300,8 +300,9 @@ def _prove_pick(evidence: Evidence, layer: Conv2d | Dense) -> LayerProof:
 
 def _prove_serial(evidence: Evidence, layer: Conv2d | Dense | AvgPool) -> LayerProof:
     name, entry = layer.name, evidence.serials.get(layer.name, {})
-    sizes = [entry.get(key) for key in ("digit", "digits")]
-    if not all(isinstance(one, int) and 1 <= one <= 64 for one in sizes):
+    given = [entry.get(key) for key in ("digit", "digits")]
+    sizes = [one for one in given if isinstance(one, int) and 1 <= one <= 64]
+    if len(sizes) < 2:
         raise HwgenError(f"Layer {name}: plan.json must give the layer's digit and digits")
     matrix = matrix_of(evidence.network, layer, evidence.aliases)
     source = value_ranges(evidence.network)[layer.source]

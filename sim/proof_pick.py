@@ -95,8 +95,9 @@ def window_numbers(layer: Conv2d, entry: Mapping[str, Any]) -> Int64Array:
 
     Raises: HwgenError if it does not say.
     """
-    bits = [entry.get(f"{part}_bits") for part in ("row", "column", "channel")]
-    if not all(isinstance(one, int) and 0 <= one <= 16 for one in bits) or sum(bits) > 24:
+    given = [entry.get(f"{part}_bits") for part in ("row", "column", "channel")]
+    bits = [one for one in given if isinstance(one, int) and 0 <= one <= 16]
+    if len(bits) < 3 or sum(bits) > 24:
         raise HwgenError(f"Layer {layer.name}: plan.json must give row, column and channel bits")
     across, channel_bits = 1 << bits[1], bits[2]
     _, ci, kh, kw = layer.weight.shape

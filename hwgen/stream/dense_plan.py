@@ -119,7 +119,7 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
     outputs, digits = layer.weight.shape[0], int(counts.sum())
     inputs = source.beats * source.lanes
     width = 1 + max(abs(min(*source.lo, 0)), max(*source.hi, 0)).bit_length()
-    found = []
+    found: list[Choice] = []
     for lanes in range(1, min(LANES, outputs) + 1):
         low = fewest_terms(counts, lanes, budget)
         steps = max(int(slot_lengths(counts, lanes, low).sum()), 8)

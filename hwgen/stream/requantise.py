@@ -72,12 +72,22 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        taken: Any = self.i
+        if self.source.folds >= TABLE:  # the memory's output is not valid in the first cycle
+            primed = Signal(name="primed")
+            taken = self.source.signature.create(path=("taken",))
+            m.d.sync += primed.eq(1)
+            m.d.comb += [
+                taken.valid.eq(self.i.valid & primed),
+                taken.payload.eq(self.i.payload),
+                self.i.ready.eq(taken.ready & primed),
+            ]
+        enable = pipeline(m, taken, self.o, self.latency)
         fold = Signal(range(self.source.folds), name="fold")
         self.following = Signal.like(fold, name="next_fold")
         m.d.comb += self.following.eq(fold)
         if self.source.folds > 1:
-            with m.If(self.i.valid & self.i.ready):
+            with m.If(taken.valid & taken.ready):
                 m.d.comb += self.following.eq(Mux(fold == self.source.folds - 1, 0, fold + 1))
         m.d.sync += fold.eq(self.following)
         for lane, value in enumerate(self.source.values(self.i.payload)):

@@ -8,6 +8,7 @@ import pytest
 
 from hwgen.network import Requantise, int64
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.requantise import Requantise as PlainRequantise
 from hwgen.stream.requantise_folds import FoldedRequantise
 from tests.hwgen.stream.harness import run
 
@@ -55,3 +56,21 @@ def golden_codes(layer, x):
             codes.append(min(max(code, layer.lo), layer.hi))
         rows.append(codes)
     return np.array(rows)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_constants_in_memory(seed):
+    """Many channels a lane: their constants come from a memory, in step with the folds."""
+    rng = np.random.default_rng(2)
+    channels, lanes, folds = 39, 2, 20
+    layer = Requantise("y", "x", int64([3] * channels), int64(rng.integers(-900, 900, channels)),
+                       int64([4] * channels), 0, 255, 0)
+    x = rng.integers(-500, 1500, (6, channels), endpoint=True)
+    shape = (channels, 6, 1, folds)
+    dut = PlainRequantise(
+        layer=layer, source=BeatFormat((-500,) * lanes, (1500,) * lanes, *shape),
+        format=BeatFormat((0,) * lanes, (255,) * lanes, *shape))
+    beats = np.pad(x, ((0, 0), (0, 1))).reshape(-1, lanes)
+    found, _ = run(dut, [tuple(beat) for beat in beats.tolist()], len(beats), seed=seed)
+    codes = np.array(found).reshape(6, -1)[:, :channels]
+    assert codes.tolist() == golden_codes(layer, x).tolist()
