@@ -14,6 +14,7 @@ from amaranth.lib import wiring
 import hwgen
 from hwgen import netfile
 from hwgen.adders.cache import build_cached
+from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
 from hwgen.files import make_folder, write_atomic, write_json
 from hwgen.layers import ArgMax, Int64Array
@@ -41,7 +42,9 @@ def make_top(
         nonlocal done
         progress("adder graphs", done, total)
         done += 1
-        return schedule(build_cached(matrix, input_lo=lo, input_hi=hi))
+        # Bits, not adders, are what the LUTs follow.
+        graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=Objective.BITS)
+        return schedule(graph)
 
     return StreamTop(plan=plan, make_graph=make_graph)
 
