@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 import hwgen
 from hwgen import netfile
 from hwgen.adders.cache import build_cached
+from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
@@ -58,7 +59,9 @@ def make_top(
         done += 1
         key = repr(matrix.shape).encode() + b"".join(part.tobytes() for part in (matrix, lo, hi))
         if key not in found:
-            found[key] = schedule(build_cached(matrix, input_lo=lo, input_hi=hi))
+            # Bits, not adders, are what the LUTs follow.
+            graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=Objective.BITS)
+            found[key] = schedule(graph)
         return found[key]
 
     return StreamTop(plan=plan, make_graph=make_graph)
