@@ -28,12 +28,11 @@ from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.clock import PllClock
 from hwgen.boards.design import Design, Streams, read_design, read_streams
 from hwgen.boards.pll import MHZ, Step, fastest
-from hwgen.boards.protocol import BAUD, HEADER_BYTES, TRAILER_BYTES
+from hwgen.boards.protocol import BAUD, link_rate
 from hwgen.boards.shell import check_shell
 from hwgen.boards.synth import KINDS, WORDS, cells_of, map_design, overfull, placed_report
 from hwgen.boards.targets import Sizes, Target, find_target
 from hwgen.boards.top import BoardTop, Core, beats
-from hwgen.boards.uart import BITS
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_json
 from hwgen.progress import Progress, silent
@@ -317,13 +316,6 @@ def _project(job: Job, step: Step, progress: Progress) -> dict[str, Any]:
             **dict.fromkeys((*KINDS, "fmax_mhz", "placed", "sha256"))}
 
 
-def link_rate(streams: Streams, baud: int) -> float:
-    """Return images a second that a serial line carries, both directions at work."""
-    image = streams.image.bytes * streams.image.beats
-    result = streams.result.bytes * streams.result.beats + TRAILER_BYTES
-    return baud / BITS / (max(image, result) + HEADER_BYTES + 4)
-
-
 def _report(job: Job, found: dict[str, Any], seconds: float) -> dict[str, Any]:
     step: Step = found.pop("step")
     clock = _mhz(step)
@@ -351,7 +343,9 @@ def _report(job: Job, found: dict[str, Any], seconds: float) -> dict[str, Any]:
         "carry": found["carry"],
         "dsp": found["dsp"],
         "lut_engine": found["lut_engine"],
-        "link_images_per_second": round(link_rate(streams, options.baud)),
+        "link_images_per_second": round(
+            link_rate(beats(streams.image).total, beats(streams.result).total, options.baud)
+        ),
         "baud": options.baud,
         "seed": options.seed,
         "pll": {"input_mhz": step.input_hz / MHZ, "r": step.r, "f": step.f, "q": step.q},

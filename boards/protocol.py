@@ -123,6 +123,15 @@ def encode(frame: Frame) -> bytes:
     return text
 
 
+def link_rate(image_bytes: int, result_bytes: int, baud: int) -> float:
+    """Return images a second that a serial line carries, both directions at work.
+
+    Parameters: result_bytes, without its trailer; baud, ten of them a byte.
+    """
+    longest = max(image_bytes, result_bytes + TRAILER_BYTES) + HEADER_BYTES + CRC_BYTES
+    return baud / 10 / longest
+
+
 class Decoder:
     """Frames out of a stream of bytes that may hold noise, or frames that were damaged.
 

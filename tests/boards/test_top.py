@@ -21,7 +21,7 @@ from hwgen.boards.top import Core, core_verilog
 from hwgen.sim import golden
 from hwgen.sim.build import Simulator, Source, build, run
 from hwgen.sim.vectors import random_images
-from tests.boards.tiny import tiny_network, write_tiny
+from tests.boards.tiny import tiny_network
 
 BAUD = 1_000_000
 PERIOD_NS = 137                 # 7.3 cycles a bit: the bits' edges drift against the clock
@@ -115,23 +115,22 @@ def pixels(image: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def came(build_once, tmp_path_factory, images):
+def came(build_once, tmp_path_factory, tiny_design, images):
     """What the board answered to each step, and its ports.json, from one build and one run."""
     simulator = Simulator.ICARUS if tools.find_icarus() else Simulator.VERILATOR
     if simulator is Simulator.VERILATOR:
         tools.verilator_environment()
 
     def make(folder):
-        design = write_tiny(folder / "rtl")
         core = Core(
-            design=read_design(design), streams=read_streams(design), baud=BAUD,
+            design=read_design(tiny_design), streams=read_streams(tiny_design), baud=BAUD,
             clock_hz=round(1e9 / PERIOD_NS), timeout_bytes=TIMEOUT_BYTES,
         )
         (folder / "board.v").write_text(core_verilog(core))
 
     folder = build_once("board_top", make)
     source = Source(
-        (folder / "board.v", folder / "rtl" / "top.v"), "board", read=(("board", "tx"),),
+        (folder / "board.v", tiny_design / "top.v"), "board", read=(("board", "tx"),),
         write=("clk", "rst", "rx"),
     )
     built = build(source, simulator, folder / "sim")
@@ -139,7 +138,7 @@ def came(build_once, tmp_path_factory, images):
     run(built, module="tests.boards.link_bench", folder=tmp, log=tmp / "sim.log",
         plusargs={"job": write_job(tmp, images)})
     found = json.loads((tmp / "came.json").read_text())
-    ports = json.loads((folder / "rtl" / "ports.json").read_text())
+    ports = json.loads((tiny_design / "ports.json").read_text())
     return {name: answers(bytes.fromhex(text)) for name, text in found.items()}, ports
 
 
