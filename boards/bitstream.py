@@ -187,9 +187,11 @@ def _place_and_pack(job: Job, step: Step, progress: Progress) -> dict[str, Any]:
         )
     progress("bitstream", total - 1, total)
     for command in placed.pop("pack"):
-        _run(command, folder)
+        if command[0] != "dfu-suffix":          # the board's `finish` does that
+            _run(command, folder)
+    packed = (folder / f"{NAME}{job.board.product}").read_bytes()
     product = job.work / f"{job.board.name}{job.board.product}"
-    (folder / f"{NAME}{job.board.product}").rename(product)
+    product.write_bytes(packed if job.board.finish is None else job.board.finish(packed))
     return {**placed, "step": step, "lut_engine": engine["lut"], "file": product,
             "sha256": hashlib.sha256(product.read_bytes()).hexdigest()}
 

@@ -55,6 +55,8 @@ class Board:
         Further arguments of nextpnr.
     overrides : mapping
         Further overrides of the platform's build.
+    finish : callable, optional
+        Makes the file that is loaded of what the packer wrote.
     note : str
         What a user must know before the first try, in a sentence.
     """
@@ -74,6 +76,7 @@ class Board:
     clock_on_pin: bool = False
     place: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[bytes], bytes] | None = None
     note: str = ""
 
 

@@ -72,21 +72,22 @@ class PllClock(Elaboratable):  # type: ignore[misc]  # Amaranth carries no types
 
 
 def ehxplll(step: Step, source: Any, clock: Any, lock: Any, on_pin: bool) -> Instance:
-    """Return the PLL of an ECP5, its loop closed through the output."""
+    """Return the PLL of an ECP5: its loop goes through CLKOP, the clock comes from CLKOS."""
+    loop = Signal(name="loop")
     return Instance(
         "EHXPLLL",
         a_FREQUENCY_PIN_CLKI=f"{step.input_hz / MHZ:g}",
-        a_FREQUENCY_PIN_CLKOP=f"{float(step.output_hz) / MHZ:g}",
+        a_FREQUENCY_PIN_CLKOS=f"{float(step.output_hz) / MHZ:g}",
         a_ICP_CURRENT="12", a_LPF_RESISTOR="8",
         p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED",
-        p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA", p_FEEDBK_PATH="CLKOP",
-        p_CLKI_DIV=step.r, p_CLKFB_DIV=step.f,
-        p_CLKOP_ENABLE="ENABLED", p_CLKOP_DIV=step.q,
-        p_CLKOP_CPHASE=step.q - 1, p_CLKOP_FPHASE=0,
-        i_CLKI=source, i_CLKFB=clock, i_RST=Const(0), i_STDBY=Const(0),
+        p_DPHASE_SOURCE="DISABLED", p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB",
+        p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=step.r, p_CLKFB_DIV=1,
+        p_CLKOP_ENABLE="ENABLED", p_CLKOP_DIV=step.f, p_CLKOP_CPHASE=step.f - 1, p_CLKOP_FPHASE=0,
+        p_CLKOS_ENABLE="ENABLED", p_CLKOS_DIV=step.q, p_CLKOS_CPHASE=step.q - 1, p_CLKOS_FPHASE=0,
+        i_CLKI=source, i_CLKFB=loop, i_RST=Const(0), i_STDBY=Const(0),
         i_PHASESEL0=Const(0), i_PHASESEL1=Const(0), i_PHASEDIR=Const(1), i_PHASESTEP=Const(1),
-        i_PHASELOADREG=Const(1), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0),
-        o_CLKOP=clock, o_LOCK=lock,
+        i_PHASELOADREG=Const(1), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0), i_ENCLKOS=Const(0),
+        o_CLKOP=loop, o_CLKOS=clock, o_LOCK=lock,
     )
 
 

@@ -7,9 +7,10 @@ answer, was lost, and is sent again at once. Silence loses everything that is un
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -122,7 +123,7 @@ class Link:
             while run.waiting and len(run.under_way) < run.window:
                 if not run.under_way:
                     moved = time.monotonic()
-                image = run.waiting.popleft()
+                image = heapq.heappop(run.waiting)
                 run.under_way[self._send(Kind.IMAGE, images[image])] = image
             for frame in self._receive():
                 if run.take(frame):
@@ -165,7 +166,7 @@ class _Run:
 
     def __init__(self, count: int, window: int) -> None:
         self.window = window
-        self.waiting = deque(range(count))
+        self.waiting = list(range(count))                         # a heap: the first image first
         self.under_way: OrderedDict[int, int] = OrderedDict()     # number -> image, oldest first
         self.results: dict[int, bytes] = {}
         self.tries = [0] * count
@@ -210,7 +211,7 @@ class _Run:
         self.tries[image] += 1
         if self.tries[image] >= TRIES and self.given_up is None:
             self.given_up = image, why
-        self.waiting.appendleft(image)
+        heapq.heappush(self.waiting, image)
 
 
 def close_quietly(line: Any) -> None:

@@ -7,8 +7,9 @@ Ref:
     Gowin, GW1NR series, DS117, PLL switching characteristics, C6/I5; UG286, Clock (rPLL).
     AMD, Artix-7, DS181, MMCM, speed grade -1; UG472 (MMCME2_BASE).
 
-All of them: pfd = in / r, out = pfd * f, vco = out * q, with r, f and q from their ranges, but for
-the MMCM and iCE40, whose loop is closed before the output divider: vco = pfd * f, out = vco / q.
+All of them: pfd = in / r, and, with the loop closed before the output divider, vco = pfd * f,
+out = vco / q. The rPLL closes it behind: out = pfd * f, vco = out * q. The ECP5's loop goes through
+its first output, whose divider is f; the clock comes from the second one, whose divider is q.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Pll(Enum):
 
     EHXPLLL = Limits(
         (8, 400), (10, 400), (400, 800), (3.125, 400),
-        range(1, 129), range(1, 129), tuple(range(1, 129)), outer=True,
+        range(1, 129), range(1, 129), tuple(range(1, 129)), outer=False,
     )
     SB_PLL40 = Limits(
         (10, 133), (10, 133), (533, 1066), (16, 275),
@@ -110,6 +111,8 @@ def steps(pll: Pll, input_hz: int) -> Iterator[Step]:
         if not _inside(Fraction(input_hz, r), limits.pfd):
             continue
         for f in limits.f:
+            if not limits.outer and not _inside(Fraction(input_hz * f, r), limits.vco):
+                continue
             for q in limits.q:
                 step = Step(pll, input_hz, r, f, q)
                 if is_allowed(step):
@@ -123,19 +126,28 @@ def fastest(pll: Pll, input_hz: int, at_most_mhz: float) -> Step:
     Raises: HwgenError if there is none so slow.
     """
     limit = Fraction(at_most_mhz) * MHZ
-    best: tuple[Fraction, Fraction, Fraction] | None = None
-    chosen = None
-    lowest = None
-    for step in steps(pll, input_hz):
-        output = step.output_hz
-        lowest = output if lowest is None else min(lowest, output)
-        key = (output, step.pfd_hz, step.vco_hz)
-        if output <= limit and (best is None or key > best):
-            best, chosen = key, step
-    if chosen is None:
-        least = "none" if lowest is None else f"{float(lowest) / MHZ:g} MHz or more"
-        raise HwgenError(
-            f"The PLL makes {least} of {input_hz / MHZ:g} MHz, at most {at_most_mhz:.2f} MHz "
-            "needed"
-        )
-    return chosen
+    candidates = (
+        Step(pll, input_hz, r, f, q)
+        for r in pll.value.r for f in pll.value.f
+        for q in _output_dividers(pll.value, Fraction(input_hz * f, r), limit)
+    )
+    best = max(
+        filter(is_allowed, candidates), default=None,
+        key=lambda step: (step.output_hz, step.pfd_hz, step.vco_hz),
+    )
+    if best is not None:
+        return best
+    lowest = min((step.output_hz for step in steps(pll, input_hz)), default=None)
+    least = "none" if lowest is None else f"{float(lowest) / MHZ:g} MHz or more"
+    raise HwgenError(
+        f"The PLL makes {least} of {input_hz / MHZ:g} MHz, at most {at_most_mhz:.2f} MHz needed"
+    )
+
+
+def _output_dividers(limits: Limits, loop: Fraction, limit: Fraction) -> tuple[int, ...]:
+    """Return the output dividers worth trying: of an inner loop, the first that is slow enough."""
+    if limits.outer:
+        return limits.q if loop <= limit else ()
+    if not _inside(loop, limits.vco):
+        return ()
+    return tuple(q for q in limits.q if q * limit >= loop)[:1]

@@ -68,7 +68,7 @@ def cases() -> dict[str, Case]:
     rng = random.Random(5)
     image = bytes(rng.randrange(256) for _ in range(LENGTH))
     good = frame(2, 77, image)
-    noise = bytes(rng.choice(b"hg\x00\xff\x02\xa5") for _ in range(60))
+    noise = bytes(rng.choice(b"h\x00\xff\x02\xa5") for _ in range(60)) + b"gg\x00g"
     header, body = 8 * 10, 8 * len(good)
     return {
         "synchronisation flipped": Case(flipped(good, 3)),
@@ -89,8 +89,8 @@ def cases() -> dict[str, Case]:
         "identify with a payload": Case(frame(1, 83, b"?"), ((83, 3),)),
         "unknown request": Case(frame(9, 84, image), ((84, 4),)),
         "an answer as a request": Case(frame(0x82, 85, image), ((85, 4),)),
-        "noise": Case(noise.replace(b"hg", b"gh")),
-        "synchronisation as noise": Case(b"hghg" + noise[:8].replace(b"hg", b"gh"), ((0, 1),)),
+        "noise": Case(noise),
+        "synchronisation as noise": Case(b"hghg" + noise[:8], ((0, 1),)),
         "half a synchronisation": Case(b"\x00h"),
         "stops in the header": Case(good[:6], ((0, 5),)),
         "stops in the payload": Case(good[:17], ((77, 5),)),
