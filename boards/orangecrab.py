@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import partial
 from typing import Any
 
 from amaranth.build import Attrs
@@ -40,7 +41,7 @@ CHIPS = (
 BOARDS = tuple(
     Board(
         name=name, title=f"OrangeCrab 0.2, LFE5U-{chip}-8",
-        platform=lambda platform=platform: with_uart(platform), target=target,
+        platform=partial(with_uart, platform), target=target,
         clock="clk", clock_hz=48_000_000, pll=Pll.EHXPLLL, aim_mhz=150,
         place=("--placer", "static"), product=".bit", load="dfu-util -D {file}",
         finish=with_dfu_suffix,

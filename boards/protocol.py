@@ -101,8 +101,8 @@ class Identity:
             raise ValueError(
                 f"An identity of {struct.calcsize(cls.FORMAT)} bytes needed, not {len(payload)}"
             )
-        *numbers, digest = struct.unpack(cls.FORMAT, payload)
-        return cls(*numbers, digest.hex())
+        version, engine, image, result, clock, digest = struct.unpack(cls.FORMAT, payload)
+        return cls(version, engine, image, result, clock, digest.hex())
 
 
 def encode(frame: Frame) -> bytes:
@@ -147,7 +147,7 @@ class Decoder:
     def feed(self, data: bytes) -> list[Frame]:
         """Take some more bytes and return the frames that they complete."""
         self._held += data
-        frames = []
+        frames: list[Frame] = []
         while True:
             start = self._held.find(SYNC)
             if start < 0:

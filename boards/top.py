@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal
 from amaranth.back import rtlil
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.boards.design import Axis, Design, Streams
@@ -93,6 +93,8 @@ class BoardTop(Elaboratable):  # type: ignore[misc]
         m.domains.sync = ClockDomain("sync")
         m.submodules.clock = self.clock
         m.submodules.core = self.core
-        uart = platform.request(*self.uart)
-        m.d.comb += [self.core.rx.eq(uart.rx.i), uart.tx.o.eq(self.core.tx)]
+        uart = platform.request(*self.uart, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.d.comb += [self.core.rx.eq(rx.i), tx.o.eq(self.core.tx)]
         return m

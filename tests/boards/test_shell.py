@@ -1,7 +1,7 @@
+# amaranth: UnusedElaboratable=no
 """What the whole board of test_top.py does not show: an engine that is slow, results of several
 beats, two bytes a beat. The engine is played by the test."""
 
-# amaranth: UnusedElaboratable=no
 from __future__ import annotations
 
 import binascii

@@ -39,10 +39,10 @@ def receive(levels: list[int], step: int) -> tuple[bytes, int]:
 @pytest.mark.parametrize("off", [0.97, 1.0, 1.03])
 @pytest.mark.parametrize("cycles", [6, 7.3, 21.75])
 def test_receives(cycles, off):
-    """Any number of cycles a bit, and a sender that is 3 % too slow or too fast."""
+    """Any number of cycles a bit, and a sender that is too slow or too fast by 3 %, or 1 %."""
     step = phase_step(clock_hz=round(cycles * 1e6), baud=1_000_000)
-    if cycles == 6 and off != 1:
-        off = 1 + (off - 1) / 3                     # the edge is known to one cycle only
+    if cycles < 8:
+        off = 1 + (off - 1) / 3                     # the edges are known to one cycle only
     assert receive(line(TEXT, cycles * off), step) == (TEXT, 0)
 
 
