@@ -9,9 +9,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 import hwgen
@@ -42,8 +43,20 @@ EXTRAS = {
     "amaranth_boards": "synth", "serial": "board", "PIL": "train",
 }
 
+class _Verbs(TyperGroup):
+    """The verbs; the flags for completion work, but docs/cli.md has them, not the short help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if param.name in ("install_completion", "show_completion"):
+                param.hidden = True
+        return params
+
+
 app = typer.Typer(
-    add_completion=False,
+    cls=_Verbs,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=False,

@@ -8,10 +8,18 @@ import typer
 
 from hwgen.commands import common
 
+
+def board_names() -> list[str]:
+    """Return the names of all boards, for the shell's completion."""
+    from hwgen.boards.board import MODULES
+
+    return list(MODULES)
+
+
 BoardName = Annotated[
     str,
     typer.Option(
-        "--board", metavar="NAME",
+        "--board", metavar="NAME", autocompletion=board_names,
         help="ulx3s, ulx3s-25f, ulx3s-12f, orangecrab, orangecrab-25f, ecpix5, icebreaker, "
         "hx8k-evn, tang-nano-9k or arty-a7.",
     ),
