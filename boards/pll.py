@@ -128,7 +128,8 @@ def fastest(pll: Pll, input_hz: int, at_most_mhz: float) -> Step:
     limit = Fraction(at_most_mhz) * MHZ
     candidates = (
         Step(pll, input_hz, r, f, q)
-        for r in pll.value.r for f in pll.value.f
+        for r in pll.value.r if _inside(Fraction(input_hz, r), pll.value.pfd)
+        for f in pll.value.f
         for q in _output_dividers(pll.value, Fraction(input_hz * f, r), limit)
     )
     best = max(
