@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import crc, data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from hwgen.boards.protocol import HEADER_BYTES, MAX_PAYLOAD, SYNC, Fault, Kind
+from hwgen.boards.protocol import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD, SYNC, Fault, Kind
 
 REQUEST = data.StructLayout({"kind": 8, "sequence": 8, "fault": 8})
-ANSWER = data.StructLayout({"kind": 8, "sequence": 8, "length": 16})
+ANSWER = HEADER = data.StructLayout({"kind": 8, "sequence": 8, "length": 16})
 
 
 def _crc(m: Module, name: str) -> crc.Processor:
@@ -77,23 +77,17 @@ class Deframer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no t
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         check = _crc(m, "crc")
-        kind, sequence = Signal(8, name="kind"), Signal(8, name="sequence")
-        length, left = Signal(16, name="length"), Signal(range(MAX_PAYLOAD + 4), name="left")
+        fields = Signal(HEADER, name="fields")
+        left = Signal(range(MAX_PAYLOAD + CRC_BYTES + 1), name="left")
         waited = Signal(range(self.timeout + 1), name="waited")
+        code, given_up = Signal(8, name="code"), Signal(name="given_up")
         m.d.comb += [
             check.data.eq(self.i.payload), self.o.payload.eq(self.i.payload),
-            self.request.payload.sequence.eq(sequence), self.request.payload.kind.eq(kind),
+            self.request.payload.sequence.eq(fields.sequence),
+            self.request.payload.kind.eq(fields.kind),
+            code.eq(Mux(self.line_error, Fault.LINE, Fault.TIMEOUT)),
+            given_up.eq(self.line_error | (waited == self.timeout)),
         ]
-
-        code, given_up = Signal(8, name="code"), Signal(name="given_up")
-        m.d.comb += [code.eq(Mux(self.line_error, Fault.LINE, Fault.TIMEOUT)),
-                     given_up.eq(self.line_error | (waited == self.timeout))]
-
-        def fail(fault: Any) -> None:
-            m.d.comb += [self.request.valid.eq(1), self.request.payload.kind.eq(Kind.ERROR),
-                         self.request.payload.fault.eq(fault)]
-            m.next = "search"
-
         with m.FSM(name="state") as fsm:
             with m.State("search"):
                 m.d.comb += check.start.eq(1)
@@ -110,46 +104,22 @@ class Deframer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no t
                 m.d.comb += check.valid.eq(self.i.valid)
                 with m.If(given_up):
                     m.d.comb += self.request.payload.sequence.eq(0)     # it may be wrong
-                    fail(code)
+                    self._fail(m, code)
                 with m.Elif(self.i.valid):
                     m.d.sync += left.eq(left - 1)
-                    with m.Switch(left):
-                        with m.Case(8):
-                            m.d.sync += kind.eq(self.i.payload)
-                        with m.Case(7):
-                            m.d.sync += sequence.eq(self.i.payload)
-                        with m.Case(6):
-                            m.d.sync += length[:8].eq(self.i.payload)
-                        with m.Case(5):
-                            m.d.sync += length[8:].eq(self.i.payload)
-                        with m.Case(1):
-                            m.next = "judge"
+                    with m.If(left > CRC_BYTES):
+                        m.d.sync += fields.eq(Cat(fields.as_value()[8:], self.i.payload))
+                    with m.If(left == 1):
+                        m.next = "judge"
             with m.State("judge"):
                 m.d.comb += check.start.eq(1)
-                m.d.sync += left.eq(length + 4)
-                with m.If(~check.match_detected):
-                    m.d.comb += self.request.payload.sequence.eq(0)
-                    fail(Fault.HEADER)
-                with m.Elif(kind == Kind.IDENTIFY):
-                    with m.If(length != 0):
-                        fail(Fault.LENGTH)
-                    with m.Else():
-                        m.d.comb += self.request.valid.eq(1)
-                        m.next = "search"
-                with m.Elif(kind != Kind.IMAGE):
-                    fail(Fault.KIND)
-                with m.Elif(length != self.image_bytes):
-                    fail(Fault.LENGTH)
-                with m.Elif(self.busy):
-                    fail(Fault.BUSY)
-                with m.Else():
-                    m.d.comb += self.first.eq(1)
-                    m.next = "payload"
+                m.d.sync += left.eq(fields.length + CRC_BYTES)
+                self._judge(m, fields, check.match_detected)
             with m.State("payload"):
                 m.d.comb += [check.valid.eq(self.i.valid),
-                             self.o.valid.eq(self.i.valid & (left > 4))]
+                             self.o.valid.eq(self.i.valid & (left > CRC_BYTES))]
                 with m.If(given_up):
-                    fail(code)
+                    self._fail(m, code)
                 with m.Elif(self.i.valid):
                     m.d.sync += left.eq(left - 1)
                     with m.If(left == 1):
@@ -159,14 +129,37 @@ class Deframer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no t
                     m.d.comb += self.request.valid.eq(1)
                     m.next = "search"
                 with m.Else():
-                    fail(Fault.PAYLOAD)
-
+                    self._fail(m, Fault.PAYLOAD)
         inside = fsm.ongoing("header") | fsm.ongoing("payload")
         with m.If(self.i.valid | ~inside):
             m.d.sync += waited.eq(0)
         with m.Else():
             m.d.sync += waited.eq(waited + 1)
         return m
+
+    def _fail(self, m: Module, fault: Any) -> None:
+        """End the frame with a fault."""
+        m.d.comb += [self.request.valid.eq(1), self.request.payload.kind.eq(Kind.ERROR),
+                     self.request.payload.fault.eq(fault)]
+        m.next = "search"
+
+    def _judge(self, m: Module, fields: Any, right: Any) -> None:
+        """What follows a header."""
+        with m.If(~right):
+            m.d.comb += self.request.payload.sequence.eq(0)
+            self._fail(m, Fault.HEADER)
+        with m.Elif((fields.kind != Kind.IDENTIFY) & (fields.kind != Kind.IMAGE)):
+            self._fail(m, Fault.KIND)
+        with m.Elif(fields.length != Mux(fields.kind == Kind.IMAGE, self.image_bytes, 0)):
+            self._fail(m, Fault.LENGTH)
+        with m.Elif(fields.kind == Kind.IDENTIFY):
+            m.d.comb += self.request.valid.eq(1)
+            m.next = "search"
+        with m.Elif(self.busy):
+            self._fail(m, Fault.BUSY)
+        with m.Else():
+            m.d.comb += self.first.eq(1)
+            m.next = "payload"
 
 
 class Framer(wiring.Component):  # type: ignore[misc]

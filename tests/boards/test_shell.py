@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 
 from hwgen.boards.link import Deframer
 from hwgen.boards.protocol import Decoder, Frame, Identity, Kind, encode, link_rate
-from hwgen.boards.shell import Beats, make_shell
+from hwgen.boards.shell import Beats, check_shell, make_shell
 from tests.boards.device_model import answer, crc
 from tests.boards.test_uart import line
 
@@ -116,8 +116,7 @@ def test_timeout_wrong():
 
 def test_result_too_long():
     with pytest.raises(ValueError, match="A result must have from 1 to 65530 bytes, not 65534"):
-        make_shell(image=Beats(1, 1), result=Beats(2, 32767), digest=DIGEST, clock_hz=6_000_000,
-                   baud=1_000_000)
+        check_shell(image=Beats(1, 1), result=Beats(2, 32767), clock_hz=6_000_000, baud=1_000_000)
 
 
 # ---------------------------------------------------------------------------------------------
