@@ -1,5 +1,5 @@
-"""The folder that `hwgen rtl` writes, as synthesis sees it: Verilog text, names of its ports,
-digest."""
+"""The folder that `hwgen rtl` writes, as synthesis and the boards see it: Verilog text, names of
+its ports, digest; the streams of a streaming engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.files import read_json
@@ -63,6 +64,77 @@ def read_design(directory: Path) -> Design:
             f"{found[:12] if found else 'none'}"
         )
     return Design(verilog, **names)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One value of a beat: bits ``offset`` to ``offset + width - 1``, two's complement if
+    ``signed``; its ``name`` is ``class``, ``score_3``, ``channel_0``.
+    """
+
+    name: str
+    offset: int
+    width: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One AXI4-Stream port of a streaming engine: prefix of its signals, bytes of a beat, beats of
+    an image, values of a beat.
+    """
+
+    prefix: str
+    bytes: int
+    beats: int
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What joins a streaming engine to a shell; ``frame_error`` is a port's name or "".
+
+    ``interval`` is in cycles.
+    """
+
+    image: Axis
+    result: Axis
+    frame_error: str
+    interval: int
+
+
+def read_streams(directory: Path) -> Streams:
+    """Read the streams of a streaming engine from ``directory``/ports.json.
+
+    Raises: HwgenError if it is another engine's, or broken.
+    """
+    path = Path(directory) / "ports.json"
+    ports = read_json(path)
+    engine = ports.get("engine") if isinstance(ports, dict) else None
+    if engine != "stream":
+        raise HwgenError(f"{path}: boards take the engine stream so far, not {engine}")
+    try:
+        streams = Streams(_axis(ports["input"]), _axis(ports["output"]),
+                          str(ports.get("frame_error", "")), int(ports["interval"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HwgenError(f"{path}: two streams with their fields needed ({error!r})") from error
+    names = [streams.image.prefix, streams.result.prefix, streams.frame_error or "none"]
+    sizes = [streams.interval, *(size for axis in (streams.image, streams.result)
+                                 for size in (axis.bytes, axis.beats, len(axis.lanes)))]
+    if min(sizes) < 1 or not all(re.fullmatch(r"\w+", name) for name in names):
+        raise HwgenError(f"{path}: names and sizes of two streams needed, not {names} and {sizes}")
+    return streams
+
+
+def _axis(value: Any) -> Axis:
+    lanes = tuple(
+        Lane(str(field["name"]), int(field["offset"]), int(field["width"]), bool(field["signed"]))
+        for field in value["fields"]
+    )
+    for lane in lanes:
+        if lane.offset < 0 or not 1 <= lane.width <= 63 or lane.offset + lane.width > value["bits"]:
+            raise ValueError(f"{lane.name} outside the {value['bits']} bits")
+    return Axis(str(value["prefix"]), -(-int(value["bits"]) // 8), int(value["beats"]), lanes)
 
 
 def digest_in(verilog: str) -> str | None:

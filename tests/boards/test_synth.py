@@ -201,7 +201,7 @@ def test_options_wrong(tmp_path, options, message):
 
 
 def test_log_without_a_table(tmp_path):
-    assert synth._overfull(targets.TARGETS["up5k"], tmp_path / "none.log") is None
+    assert synth.overfull(targets.TARGETS["up5k"], tmp_path / "none.log") is None
 
 
 @pytest.mark.parametrize(("line", "words"), [

@@ -19,7 +19,10 @@ import hwgen
 from hwgen.commands import app
 from hwgen.errors import HwgenError
 
-VERBS = ("demo", "train", "compress", "rtl", "verify", "synth", "adders", "report", "doctor")
+VERBS = (
+    "demo", "train", "compress", "rtl", "verify", "synth", "bitstream", "run", "adders", "report",
+    "doctor",
+)
 Result = tuple[int, str, str]
 Run = Callable[..., Result]
 
