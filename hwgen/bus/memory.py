@@ -46,7 +46,7 @@ class ChipMemory(wiring.Component):
     Members
     -------
     runs : the NFU's.
-    peek : In, with peek_address; peek_data : Out, 3 cycles later. poke : In, with poke_address,
+    peek : In, with peek_address; peek_data : Out, 2 cycles later. poke : In, with poke_address,
     poke_data and poke_mask, a bit for each 32 bits of the word. Both only while the NFU rests.
 
     Latency: 3 cycles from a run taken to its first word. Interval: a cycle a word, none lost

@@ -26,7 +26,7 @@ from hwgen.nfu.walk import fields_layout
 from hwgen.verilog import add
 
 FIELDS = ("max", "first", "last", "signed", "out_line")
-MARKS = data.StructLayout({"valid": 1, "first": 1, "last": 1, "final": 1})
+MARKS = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
 
 
 class LaneArray(wiring.Component):
@@ -37,8 +37,8 @@ class LaneArray(wiring.Component):
     Members
     -------
     start, fields : In, as of the walk.
-    line, sb_line, marks : In, of stage 3; inside : In, of stage 4.
-    sums, take, final : Out, a pixel's sums for the finisher.
+    line, sb_line, marks : In, of stage 3; within : In, inside the block, of stage 4.
+    sums, take, ending : Out, a pixel's sums for the finisher.
     kept : Out, the last pixel's sums were kept as partial sums.
     nbin_write, nbin_line, nbin_data : In. sb_write, sb_write_line, sb_word, sb_data : In.
 
@@ -55,8 +55,8 @@ class LaneArray(wiring.Component):
         super().__init__({
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
             "line": In(range(config.nbin_lines)), "sb_line": In(range(config.sb_lines)),
-            "marks": In(MARKS), "inside": In(1),
-            "sums": Out(config.tn * config.acc_bits), "take": Out(1), "final": Out(1),
+            "marks": In(MARKS), "within": In(1),
+            "sums": Out(config.tn * config.acc_bits), "take": Out(1), "ending": Out(1),
             "kept": Out(1), "overflow": Out(1),
             "nbin_write": In(1), "nbin_line": In(range(config.nbin_lines)), "nbin_data": In(word),
             "sb_write": In(1), "sb_write_line": In(range(config.sb_lines)),
@@ -72,7 +72,7 @@ class LaneArray(wiring.Component):
             later = Signal(MARKS, name=f"marks_{n + 4}")
             m.d.sync += later.eq(marks[-1])
             marks.append(later)
-        x, inside = self._activations(m)
+        x, within = self._activations(m)
         codes = self._weights(m, platform)
         totals = []
         for n, neuron in enumerate(self.neurons):
@@ -88,7 +88,7 @@ class LaneArray(wiring.Component):
         maxima = Maxima(config=config)
         add(m, platform, "maxima", maxima)
         m.d.comb += [maxima.x.eq(x), maxima.enable.eq(marks[2].valid),
-                     maxima.start.eq(marks[2].first), maxima.inside.eq(inside)]
+                     maxima.start.eq(marks[2].first), maxima.within.eq(within)]
         self._partial(m, platform, marks, sums)
         self._out(m, marks, sums, maxima)
         return m
@@ -107,11 +107,11 @@ class LaneArray(wiring.Component):
             lane = Signal(signed(bits + 1), name=f"x_{n}", reset_less=True)
             raw = read.data[n * bits : (n + 1) * bits]
             minus = raw[-1] & self.fields.signed
-            m.d.sync += lane.eq(Mux(self.inside, Cat(raw, minus), 0))
+            m.d.sync += lane.eq(Mux(self.within, Cat(raw, minus), 0))
             lanes.append(lane)
-        inside = Signal(name="inside_5", reset_less=True)
-        m.d.sync += inside.eq(self.inside)
-        return Cat(*lanes), inside
+        within = Signal(name="within_5", reset_less=True)
+        m.d.sync += within.eq(self.within)
+        return Cat(*lanes), within
 
     def _weights(self, m: Module, platform: Any) -> Signal:
         """SB and its output register: the codes of stage 5."""
@@ -141,7 +141,7 @@ class LaneArray(wiring.Component):
         m.d.comb += [
             read.en.eq(1), read.addr.eq(read_at), sums.before.eq(before),
             write.addr.eq(write_at), write.data.eq(sums.sums), write.en.eq(keep & ~write_at[-1]),
-            self.overflow.eq(keep & write_at[-1]), self.kept.eq(keep & behind.final),
+            self.overflow.eq(keep & write_at[-1]), self.kept.eq(keep & behind.ending),
         ]
         m.d.sync += before.eq(Mux(self.fields.first, 0, read.data))
         with m.If(self.start):
@@ -165,5 +165,5 @@ class LaneArray(wiring.Component):
             chosen.eq(Mux(self.fields.max, early.as_value(), late.as_value())),
             self.sums.eq(Mux(self.fields.max, largest, sums.sums)),
             self.take.eq(chosen.valid & chosen.last & self.fields.last),
-            self.final.eq(chosen.final),
+            self.ending.eq(chosen.ending),
         ]

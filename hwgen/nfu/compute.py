@@ -76,11 +76,11 @@ class Compute(wiring.Component):
             m.d.comb += [getattr(part.fields, field).eq(getattr(fields, field))
                          for field in part.fields.shape().members]
         m.d.comb += [
-            array.line.eq(walk.line), array.sb_line.eq(walk.sb_line), array.inside.eq(walk.inside),
+            array.line.eq(walk.line), array.sb_line.eq(walk.sb_line), array.within.eq(walk.within),
             array.marks.valid.eq(walk.valid), array.marks.first.eq(walk.first),
-            array.marks.last.eq(walk.last), array.marks.final.eq(walk.final),
+            array.marks.last.eq(walk.last), array.marks.ending.eq(walk.ending),
             finisher.sums.eq(array.sums), finisher.take.eq(array.take),
-            finisher.final.eq(array.final),
+            finisher.ending.eq(array.ending),
             self.overflow.eq(array.overflow | finisher.overflow),
         ]
         self._fill(m)

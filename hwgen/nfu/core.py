@@ -35,7 +35,7 @@ class Dispatcher(wiring.Component):
 
     Members
     -------
-    start : In, with program; clear : In, forget done and fault. status : Out.
+    start : In, with entry, the address of the first instruction; clear : In, forget done and fault. status : Out.
     fetch : Out, read the instruction at ``position``; word_valid, word : In, its words.
     load, compute, store : Out, start the unit with the fields of ``instruction``.
     load_busy, compute_busy, store_busy : In.
@@ -45,7 +45,7 @@ class Dispatcher(wiring.Component):
     def __init__(self, *, config: Config) -> None:
         self.config = config
         super().__init__({
-            "start": In(1), "program": In(32), "clear": In(1), "status": Out(STATUS),
+            "start": In(1), "entry": In(32), "clear": In(1), "status": Out(STATUS),
             "fetch": Out(1), "word_valid": In(1), "word": In(8 * config.word_bytes),
             "instruction": Out(8 * isa.INSTRUCTION_BYTES),
             "load": Out(1), "compute": Out(1), "store": Out(1),
@@ -79,7 +79,7 @@ class Dispatcher(wiring.Component):
                 with m.If(self.start):
                     m.d.sync += [
                         status.busy.eq(1), status.done.eq(0), status.fault.eq(0),
-                        status.position.eq(self.program), status.cycles.eq(0),
+                        status.position.eq(self.entry), status.cycles.eq(0),
                         status.compute_cycles.eq(0), status.stall_cycles.eq(0),
                         status.instructions.eq(0)]
                     m.next = "FETCH"
@@ -163,13 +163,13 @@ class Core(wiring.Component):
 
     Members
     -------
-    start, program, clear : In; status : Out. memory : the port.
+    start, entry, clear : In; status : Out. memory : the port.
     """
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
         super().__init__({
-            "start": In(1), "program": In(32), "clear": In(1), "status": Out(STATUS),
+            "start": In(1), "entry": In(32), "clear": In(1), "status": Out(STATUS),
             "memory": Out(MemorySignature(word_bits=8 * config.word_bytes)),
         })
 
@@ -184,7 +184,7 @@ class Core(wiring.Component):
         instruction = dispatcher.instruction
         load = {field.name: field_value(instruction, field) for field in isa.FIELDS[Op.LOAD]}
         m.d.comb += [
-            dispatcher.start.eq(self.start), dispatcher.program.eq(self.program),
+            dispatcher.start.eq(self.start), dispatcher.entry.eq(self.entry),
             dispatcher.clear.eq(self.clear), self.status.eq(dispatcher.status),
             dispatcher.word_valid.eq(loader.word_valid), dispatcher.word.eq(loader.word),
             dispatcher.load_busy.eq(loader.busy), dispatcher.store_busy.eq(storer.busy),

@@ -59,7 +59,7 @@ class Finisher(wiring.Component):
     Members
     -------
     start : In, a COMPUTE begins; fields : In, held until it is over.
-    sums : In, tn accumulators. take : In, they are a pixel's; final : In, the last one's.
+    sums : In, tn accumulators. take : In, they are a pixel's; ending : In, the last one's.
     write, out_line, codes : Out, a line of NBout. done : Out, with the last pixel's.
     par_write, par_line, par_word, par_data : In, of the parameter memory.
     table_write, table_entry, table_data : In, of the segments, if there are any.
@@ -72,7 +72,7 @@ class Finisher(wiring.Component):
         self.config = config
         members = {
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
-            "sums": In(config.tn * config.acc_bits), "take": In(1), "final": In(1),
+            "sums": In(config.tn * config.acc_bits), "take": In(1), "ending": In(1),
             "write": Out(1), "out_line": Out(range(config.nbout_lines)),
             "codes": Out(config.tn * config.act_bits), "done": Out(1), "overflow": Out(1),
             "par_write": In(1), "par_line": In(range(config.par_lines)),
@@ -104,17 +104,17 @@ class Finisher(wiring.Component):
                 with m.If(last_group):
                     m.d.sync += running.eq(0)
         with m.If(self.take):
-            m.d.sync += [held.eq(self.sums), held_final.eq(self.final), running.eq(1), group.eq(0),
+            m.d.sync += [held.eq(self.sums), held_final.eq(self.ending), running.eq(1), group.eq(0),
                          digit.eq(0), par_at.eq(fields.par_line)]
         marks = data.StructLayout({
-            "valid": 1, "digit": 2, "last_digit": 1, "first_group": 1, "last_group": 1, "final": 1,
+            "valid": 1, "digit": 2, "last_digit": 1, "first_group": 1, "last_group": 1, "ending": 1,
             "group": group.shape()})
         stages = [Signal(marks, name=f"stage_{n}") for n in range(self.latency + 1)]
         m.d.comb += [
             stages[0].valid.eq(running), stages[0].digit.eq(digit),
             stages[0].last_digit.eq(last_digit), stages[0].group.eq(group),
             stages[0].first_group.eq(group == 0), stages[0].last_group.eq(last_group),
-            stages[0].final.eq(held_final),
+            stages[0].ending.eq(held_final),
         ]
         m.d.sync += [after.eq(before) for before, after in zip(stages, stages[1:], strict=False)]
         parameters = self._parameters(m, platform, par_at)
@@ -201,7 +201,7 @@ class Finisher(wiring.Component):
         m.d.comb += [
             self.codes.eq(Mux(fields.argmax, classes, kept)), self.out_line.eq(at),
             self.write.eq(written & ~at[-1]), self.overflow.eq(written & at[-1]),
-            self.done.eq(written & end.final),
+            self.done.eq(written & end.ending),
         ]
         with m.If(self.start):
             m.d.sync += at.eq(fields.out_line)

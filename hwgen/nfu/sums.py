@@ -46,10 +46,10 @@ class Accumulators(wiring.Component):
 
 
 class Maxima(wiring.Component):
-    """tn running maxima: of the activations that are ``inside``, from ``start`` on.
+    """tn running maxima: of the activations inside the image, from ``start`` on.
 
-    Members: x : In, tn signed activations of act_bits + 1; enable, start, inside : In; largest :
-    Out, as x. A pixel without any place inside gives the least number of act_bits + 1.
+    Members: x : In, tn signed activations of act_bits + 1; enable, start, within : In; largest :
+    Out, as x. A pixel without any place inside it gives the least number of act_bits + 1.
 
     Latency: 1 cycle.
     """
@@ -59,7 +59,7 @@ class Maxima(wiring.Component):
     def __init__(self, *, config: Config) -> None:
         self.config = config
         width = config.tn * (config.act_bits + 1)
-        super().__init__({"x": In(width), "enable": In(1), "start": In(1), "inside": In(1),
+        super().__init__({"x": In(width), "enable": In(1), "start": In(1), "within": In(1),
                           "largest": Out(width)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -69,7 +69,7 @@ class Maxima(wiring.Component):
         for n in range(self.config.tn):
             best = Signal(signed(width), name=f"best_{n}", reset_less=True)
             x = self.x[n * width : (n + 1) * width].as_signed()
-            with m.If(self.enable & self.inside & (self.start | (x > best))):
+            with m.If(self.enable & self.within & (self.start | (x > best))):
                 m.d.sync += best.eq(x)
             with m.Elif(self.enable & self.start):
                 m.d.sync += best.eq(-(1 << width - 1))

@@ -25,9 +25,10 @@ class Registers(wiring.Component):
     Members
     -------
     bus : AXI4-Lite, the target's side. interrupt : Out.
-    start, clear : Out, one cycle. program : Out. status : In.
-    peek, poke : Out, one cycle, with window_address (bytes), data, strobe; window : In, the 32 bits
-    read, ``latency`` cycles later. Only with ``windowed``; it answers with an error while busy.
+    start, clear : Out, one cycle. entry : Out. status : In.
+    poke : Out, one cycle, peek : Out, until ``latency`` cycles are over, with window_address
+    (bytes), data, strobe; window : In, the 32 bits read. Only with ``windowed``; it answers with an
+    error while busy.
     """
 
     latency = ChipMemory.latency
@@ -36,7 +37,7 @@ class Registers(wiring.Component):
         self.config, self.windowed = config, bool(config.memory_bytes)
         super().__init__({
             "bus": In(AxiLiteSignature()), "interrupt": Out(1), "start": Out(1), "clear": Out(1),
-            "program": Out(32), "status": In(STATUS),
+            "entry": Out(32), "status": In(STATUS),
             "peek": Out(1), "poke": Out(1), "window_address": Out(31), "data": Out(32),
             "strobe": Out(4), "window": In(32),
         })
@@ -52,7 +53,7 @@ class Registers(wiring.Component):
         index = target.address[2:31]
         program = Signal(32, name="program_held")
         m.d.comb += [
-            self.interrupt.eq(enabled & status.done), self.program.eq(program),
+            self.interrupt.eq(enabled & status.done), self.entry.eq(program),
             self.window_address.eq(target.address[:31]), self.data.eq(target.data),
             self.strobe.eq(target.strobe),
         ]
@@ -95,7 +96,7 @@ class Registers(wiring.Component):
                 m.d.comb += [self.poke.eq(~beyond & target.strobe.all()), target.done.eq(1),
                              target.error.eq(beyond | ~target.strobe.all())]
             with m.Elif(target.read):
-                m.d.comb += [self.peek.eq(wait == 0), target.done.eq(wait == self.latency)]
+                m.d.comb += [self.peek.eq(1), target.done.eq(wait == self.latency)]
                 m.d.sync += wait.eq(Mux(wait == self.latency, 0, wait + 1))
         return m
 
@@ -125,9 +126,6 @@ class ChipTop(wiring.Component):
         wiring.connect(m, core.memory, memory.runs)
         low = (config.word_bytes - 1).bit_length()
         part = registers.window_address[2:low] if low > 2 else Signal(1, name="no_part")
-        held = Signal.like(part, name="part_held")
-        with m.If(registers.peek):
-            m.d.sync += held.eq(part)
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
             memory.peek.eq(registers.peek), memory.poke.eq(registers.poke),
@@ -135,7 +133,7 @@ class ChipTop(wiring.Component):
             memory.poke_address.eq(registers.window_address >> low),
             memory.poke_data.eq(registers.data.replicate(memory.parts)),
             memory.poke_mask.eq(1 << part if low > 2 else 1),
-            registers.window.eq(memory.peek_data.word_select(held, 32) if low > 2
+            registers.window.eq(memory.peek_data.word_select(part, 32) if low > 2
                                 else memory.peek_data),
         ]
         return m
@@ -188,4 +186,4 @@ def _wire(m: Module, top: Any, bus: Any, prefix: str) -> None:
 
 def _control(m: Module, registers: Registers, core: Core) -> None:
     m.d.comb += [core.start.eq(registers.start), core.clear.eq(registers.clear),
-                 core.program.eq(registers.program), registers.status.eq(core.status)]
+                 core.entry.eq(registers.entry), registers.status.eq(core.status)]

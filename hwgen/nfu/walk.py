@@ -130,8 +130,8 @@ class Walk(wiring.Component):
     -------
     start : In, one cycle; fields : In, held until the walk is over. stop : In, end it at once.
     line, sb_line : Out, lines of NBin and SB to read (stage 3).
-    valid, first, last, final : Out, a step; it is the first, the last of its pixel; of the last
-    pixel (all stage 3). inside : Out, the tap is in the loaded block (stage 4).
+    valid, first, last, ending : Out, a step; it is the first, the last of its pixel; of the last
+    pixel (all stage 3). within : Out, the tap is in the loaded block (stage 4).
     tap_write, tap_word, tap_data : In, of the tap memory.
     walking : Out.
 
@@ -144,7 +144,7 @@ class Walk(wiring.Component):
         members = {
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*COMMON, *own)),
             "line": Out(range(config.nbin_lines)), "sb_line": Out(range(config.sb_lines)),
-            "valid": Out(1), "first": Out(1), "last": Out(1), "final": Out(1), "inside": Out(1),
+            "valid": Out(1), "first": Out(1), "last": Out(1), "ending": Out(1), "within": Out(1),
             "walking": Out(1),
         }
         if not config.multipliers:
@@ -159,7 +159,7 @@ class Walk(wiring.Component):
         begin, active = Signal(name="begin"), Signal(name="active")
         step, beat = Signal(16, name="step"), Signal(16, name="beat")
         last_step, last_beat = Signal(name="last_step"), Signal(name="last_beat")
-        marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "final": 1})
+        marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
         mark = [Signal(marks, name=f"mark_{n}") for n in range(4)]
         sb = [Signal(range(self.config.sb_lines), name=f"sb_{n}") for n in range(4)]
 
@@ -169,9 +169,9 @@ class Walk(wiring.Component):
         more = self._pixels(m, begin, started)
         m.d.comb += [
             last_step.eq(step + 1 == fields.steps), last_beat.eq(beat + 1 == fields.period),
-            begin.eq(started | (self.walking & last_beat & ~more["final"])),
+            begin.eq(started | (self.walking & last_beat & ~more["ending"])),
             mark[0].valid.eq(active), mark[0].first.eq(step == 0), mark[0].last.eq(last_step),
-            mark[0].final.eq(more["final"]),
+            mark[0].ending.eq(more["ending"]),
         ]
         with m.If(begin):
             m.d.sync += [step.eq(0), beat.eq(0), active.eq(1), self.walking.eq(1),
@@ -190,27 +190,27 @@ class Walk(wiring.Component):
         tap = self._taps(m, platform, begin)
         line = Signal(16, name="line_3", reset_less=True)
         y, x = (Signal(signed(17), name=f"{name}_3", reset_less=True) for name in "yx")
-        inside = Signal(name="inside_4", reset_less=True)
+        within = Signal(name="within_4", reset_less=True)
         m.d.sync += [
             line.eq(more["line"] + tap.offset), y.eq(more["y"] + tap.dy), x.eq(more["x"] + tap.dx),
-            inside.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
+            within.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
         ]
         m.d.comb += [
             self.line.eq(line), self.sb_line.eq(sb[3]), self.valid.eq(mark[3].valid),
             self.first.eq(mark[3].first), self.last.eq(mark[3].last),
-            self.final.eq(mark[3].final), self.inside.eq(inside),
+            self.ending.eq(mark[3].ending), self.within.eq(within),
         ]
         return m
 
     def _pixels(self, m: Module, begin: Signal, started: Signal) -> dict[str, Any]:
-        """Count columns and rows; return the pixel's base of two stages later, and ``final``."""
+        """Count columns and rows; return the pixel's base of two stages later, and ``ending``."""
         fields = self.fields
         row, column = Signal(16, name="row"), Signal(16, name="column")
         row_line, line = Signal(16, name="row_line"), Signal(16, name="line_0")
         y, x = Signal(signed(16), name="y_0"), Signal(signed(16), name="x_0")
-        last_column, final = Signal(name="last_column"), Signal(name="final")
+        last_column, ending = Signal(name="last_column"), Signal(name="ending")
         m.d.comb += [last_column.eq(column + 1 == fields.cols),
-                     final.eq(last_column & (row + 1 == fields.rows))]
+                     ending.eq(last_column & (row + 1 == fields.rows))]
         with m.If(started):
             m.d.sync += [row.eq(0), column.eq(0), row_line.eq(fields.in_line),
                          line.eq(fields.in_line), y.eq(fields.y), x.eq(fields.x)]
@@ -222,7 +222,7 @@ class Walk(wiring.Component):
             with m.Else():
                 m.d.sync += [column.eq(column + 1), line.eq(line + fields.in_col),
                              x.eq(x + fields.step_x)]
-        later: dict[str, Any] = {"final": final}
+        later: dict[str, Any] = {"ending": ending}
         for name, value in (("line", line), ("y", y), ("x", x)):
             one = Signal.like(value, name=f"{name}_1", reset_less=True)
             two = Signal.like(value, name=f"{name}_2", reset_less=True)
