@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array
-from hwgen.nfu import isa
+from hwgen.network import Network
 from hwgen.nfu.compiler.program import Program
 from hwgen.nfu.isa import MEMORY_WINDOW, REGISTER, Fault
 from hwgen.sim.build import HERE, Build, Simulator, Source, build, run
+
+Answer = bytes | tuple[str, int]        # bytes read, or ("done", cycles)
 
 GAPS = 77                     # of 256 beats, with stalls
 MARGIN = 100_000              # cycles beyond what a program should take, before it counts as stuck
@@ -58,7 +60,7 @@ class Script:
         """Return the file."""
         return np.concatenate([*self.numbers, np.zeros(1, "<u4")]).astype(">u4").tobytes()
 
-    def parse(self, text: str) -> list[bytes | tuple[str, int]]:
+    def parse(self, text: str) -> list[Answer]:
         """Return an answer for each command that has one: bytes read, or ("done", cycles).
 
         Raises: HwgenError if an access was refused or answers are missing.
@@ -66,7 +68,7 @@ class Script:
         lines = text.splitlines()
         if wrong := [line for line in lines if line.startswith("error")]:
             raise HwgenError(f"The NFU refused an access at 0x{wrong[0].split()[1]}")
-        found: list[bytes | tuple[str, int]] = []
+        found: list[Answer] = []
         at = 0
         for kind, count in self.answers:
             part = lines[at : at + count]
@@ -82,33 +84,34 @@ class Script:
         return found
 
 
-def build_chip(verilog: Path, simulator: Simulator, cache: Path) -> Build:
+def build_chip(verilog: Path, simulator: Simulator, cache: Path, *, wave: bool = False) -> Build:
     """Build the simulation of an NFU with memory on chip (module ``top``)."""
     return build(
-        Source((HERE / "nfu_chip.v", verilog), "nfu_chip", (("nfu_chip", "done"),), ("clk", "rst")),
-        simulator, cache)
+        Source((HERE / "nfu_chip.v", verilog), "nfu_chip", (("nfu_chip", "done"),), ("clk", "rst"),
+               wave=wave), simulator, cache)
 
 
 def run_script(built: Build, script: Script, cache: Path, *, gaps: int = 0, seed: int = 0,
-               on_line: Callable[[str], None] | None = None) -> list[bytes | tuple[str, int]]:
+               wave: Path | None = None) -> list[Answer]:
     """Run a script, and return its answers."""
     with tempfile.TemporaryDirectory(prefix="run-", dir=cache) as place:
         folder = Path(place)
         (folder / "script.bin").write_bytes(script.data())
         run(built, module="hwgen.sim.bench_bulk", folder=folder, log=cache / "nfu.log", seed=seed,
             plusargs={"script": "script.bin", "result": "result.txt", "gaps": gaps, "seed": seed},
-            on_line=on_line)
+            wave=wave)
         return script.parse((folder / "result.txt").read_text())
 
 
 @dataclass(frozen=True, eq=False)
 class Ran:
-    """What one image did. Parameters: layers, integers by layer name, -1 place if not stored;
-    registers by name; ended, "done" or "stuck".
+    """What one image did.
+
+    Parameters: layers, (C, H, W) integers of each layer that is stored; registers, the counters and
+    the status by name; ended, "done" or "stuck".
     """
 
     layers: dict[str, Int64Array]
-    stored: dict[str, np.ndarray]
     registers: dict[str, int]
     ended: str
 
@@ -121,10 +124,10 @@ class Ran:
 COUNTERS = ("status", "position", "cycles", "compute_cycles", "stall_cycles", "instructions")
 
 
-def add_program(script: Script, program: Program, images: Int64Array, sizes: dict[str, int],
-                limit: int) -> None:
-    """Append: load a program, then for each image send it, run, read counters and results."""
-    del sizes
+def add_program(script: Script, program: Program, images: Int64Array, limit: int) -> None:
+    """Append to a script: load a program, then for each image send it, run, read the counters and
+    all results. ``limit``: cycles after which a run counts as stuck.
+    """
     script.write(MEMORY_WINDOW, program.image)
     script.write(REGISTER["program"].offset, bytes(4))
     for image in images:
@@ -137,34 +140,33 @@ def add_program(script: Script, program: Program, images: Int64Array, sizes: dic
             script.read(MEMORY_WINDOW + region.address, region.words * program.config.word_bytes)
 
 
-def take_results(answers: list[bytes | tuple[str, int]], program: Program, count: int,
-                 shapes: dict[str, tuple[int, int, int]], lows: dict[str, int]) -> list[Ran]:
-    """Take the answers of ``add_program`` off the front of a list.
-
-    Parameters: shapes, of the layers' tensors; lows, least code of each (0 for accumulators).
-    """
+def take_results(answers: list[Answer], program: Program, network: Network,
+                 count: int) -> list[Ran]:
+    """Take the answers of ``add_program`` for ``count`` images off the front of a list."""
     ran = []
     for _ in range(count):
-        ended = answers.pop(0)
-        assert isinstance(ended, tuple)
-        registers = {}
-        for name in COUNTERS:
-            raw = answers.pop(0)
-            assert isinstance(raw, bytes)
-            registers[name] = int.from_bytes(raw, "little")
-        layers: dict[str, Int64Array] = {}
-        stored: dict[str, np.ndarray] = {}
-        for region in program.results:
-            raw = answers.pop(0)
-            assert isinstance(raw, bytes)
-            places, values = program.values(region, raw, lows[region.layer])
-            size = int(np.prod(shapes[region.layer]))
-            flat, known = np.zeros(size, np.int64), np.zeros(size, bool)
-            flat[places], known[places] = values, True
-            layers[region.layer] = flat.reshape(shapes[region.layer])
-            stored[region.layer] = known.reshape(shapes[region.layer])
-        ran.append(Ran(layers, stored, registers, ended[0]))
+        ended, *_ = answers.pop(0)
+        assert isinstance(ended, str)
+        registers = {name: int.from_bytes(_raw(answers), "little") for name in COUNTERS}
+        stored = {n: _raw(answers) for n in range(len(program.results))}
+        ran.append(Ran(layers_of(program, network, stored), registers, ended))
     return ran
 
 
-assert isa.INSTRUCTION_BYTES % 4 == 0
+def layers_of(program: Program, network: Network, stored: Mapping[int, bytes]
+              ) -> dict[str, Int64Array]:
+    """Return the integers of all stored layers; stored, the bytes of each result region."""
+    layers: dict[str, Int64Array] = {}
+    for n, region in enumerate(program.results):
+        tensor = network.tensors[region.layer]
+        places, values = program.values(region, stored[n], tensor.lo or 0)
+        flat = np.zeros(tensor.size, np.int64)
+        flat[places] = values
+        layers[region.layer] = flat.reshape(tensor.shape)
+    return layers
+
+
+def _raw(answers: list[Answer]) -> bytes:
+    raw = answers.pop(0)
+    assert isinstance(raw, bytes)
+    return raw

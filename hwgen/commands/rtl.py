@@ -19,19 +19,36 @@ def rtl(
         Literal["stream", "nfu"],
         typer.Option("--engine", help="stream: laid out in space; nfu: in time."),
     ] = "stream",
+    tn: Annotated[
+        int | None, typer.Option("--tn", metavar="N", help="nfu: lanes, 4, 8, 16 (default) or 32.")
+    ] = None,
+    code: Annotated[
+        Literal["wide", "narrow", "base", "product"] | None,
+        typer.Option("--code", help="nfu: how a weight's digit is stored; product: multipliers."),
+    ] = None,
+    memory: Annotated[
+        Literal["chip", "axi"] | None,
+        typer.Option("--memory", help="nfu: memory on chip (default), or outside behind AXI4."),
+    ] = None,
 ) -> None:
     """Write the Verilog of a network file.
 
-    DIR gets net.npz, top.v, ports.json, plan.json.
+    DIR gets net.npz, top.v, ports.json, plan.json; of an NFU also program.bin and nfu.json.
     """
-    if engine == "nfu":
-        raise HwgenError("engine nfu is not built yet: use stream")
+    if engine == "stream" and (tn, code, memory) != (None, None, None):
+        raise HwgenError("--tn, --code and --memory are of --engine nfu")
     common.existing_file(net)
     common.writable_folder(out)
-    from hwgen.stream import emit
-
     with common.progress_display() as progress:
-        plan = emit.write_design(net, out, progress=progress)
+        if engine == "nfu":
+            from hwgen.nfu import emit as nfu_emit
+
+            plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
+                                         axi=memory == "axi", progress=progress)
+        else:
+            from hwgen.stream import emit
+
+            plan = emit.write_design(net, out, progress=progress)
     take_records(net.parent, out, plan["digest"])
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "

@@ -37,7 +37,7 @@ class LaneArray(wiring.Component):
     Members
     -------
     start, fields : In, as of the walk.
-    line, sb_line, marks : In, of stage 3; within : In, inside the block, of stage 4.
+    line, sb_line, marks : In, of stage 3; covered : In, inside the block, of stage 4.
     sums, take, ending : Out, a pixel's sums for the finisher.
     kept : Out, the last pixel's sums were kept as partial sums.
     nbin_write, nbin_line, nbin_data : In. sb_write, sb_write_line, sb_word, sb_data : In.
@@ -55,7 +55,7 @@ class LaneArray(wiring.Component):
         super().__init__({
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
             "line": In(range(config.nbin_lines)), "sb_line": In(range(config.sb_lines)),
-            "marks": In(MARKS), "within": In(1),
+            "marks": In(MARKS), "covered": In(1),
             "sums": Out(config.tn * config.acc_bits), "take": Out(1), "ending": Out(1),
             "kept": Out(1), "overflow": Out(1),
             "nbin_write": In(1), "nbin_line": In(range(config.nbin_lines)), "nbin_data": In(word),
@@ -72,7 +72,7 @@ class LaneArray(wiring.Component):
             later = Signal(MARKS, name=f"marks_{n + 4}")
             m.d.sync += later.eq(marks[-1])
             marks.append(later)
-        x, within = self._activations(m)
+        x, covered = self._activations(m)
         codes = self._weights(m, platform)
         totals = []
         for n, neuron in enumerate(self.neurons):
@@ -88,7 +88,7 @@ class LaneArray(wiring.Component):
         maxima = Maxima(config=config)
         add(m, platform, "maxima", maxima)
         m.d.comb += [maxima.x.eq(x), maxima.enable.eq(marks[2].valid),
-                     maxima.start.eq(marks[2].first), maxima.within.eq(within)]
+                     maxima.start.eq(marks[2].first), maxima.covered.eq(covered)]
         self._partial(m, platform, marks, sums)
         self._out(m, marks, sums, maxima)
         return m
@@ -107,11 +107,11 @@ class LaneArray(wiring.Component):
             lane = Signal(signed(bits + 1), name=f"x_{n}", reset_less=True)
             raw = read.data[n * bits : (n + 1) * bits]
             minus = raw[-1] & self.fields.signed
-            m.d.sync += lane.eq(Mux(self.within, Cat(raw, minus), 0))
+            m.d.sync += lane.eq(Mux(self.covered, Cat(raw, minus), 0))
             lanes.append(lane)
-        within = Signal(name="within_5", reset_less=True)
-        m.d.sync += within.eq(self.within)
-        return Cat(*lanes), within
+        covered = Signal(name="covered_5", reset_less=True)
+        m.d.sync += covered.eq(self.covered)
+        return Cat(*lanes), covered
 
     def _weights(self, m: Module, platform: Any) -> Signal:
         """SB and its output register: the codes of stage 5."""
@@ -136,10 +136,10 @@ class LaneArray(wiring.Component):
         ahead, behind = marks[self.latency - 3], marks[self.latency]
         read_at = Signal(range(config.nbout_lines), name="read_at")
         write_at = Signal(range(config.nbout_lines * 2), name="write_at")
-        before = Signal(width, name="before", reset_less=True)
+        before = Signal(width, name="earlier", reset_less=True)
         keep = behind.valid & behind.last & ~self.fields.last
         m.d.comb += [
-            read.en.eq(1), read.addr.eq(read_at), sums.before.eq(before),
+            read.en.eq(1), read.addr.eq(read_at), sums.earlier.eq(before),
             write.addr.eq(write_at), write.data.eq(sums.sums), write.en.eq(keep & ~write_at[-1]),
             self.overflow.eq(keep & write_at[-1]), self.kept.eq(keep & behind.ending),
         ]

@@ -76,7 +76,8 @@ class Compute(wiring.Component):
             m.d.comb += [getattr(part.fields, field).eq(getattr(fields, field))
                          for field in part.fields.shape().members]
         m.d.comb += [
-            array.line.eq(walk.line), array.sb_line.eq(walk.sb_line), array.within.eq(walk.within),
+            array.line.eq(walk.line), array.sb_line.eq(walk.sb_line),
+            array.covered.eq(walk.covered),
             array.marks.valid.eq(walk.valid), array.marks.first.eq(walk.first),
             array.marks.last.eq(walk.last), array.marks.ending.eq(walk.ending),
             finisher.sums.eq(array.sums), finisher.take.eq(array.take),

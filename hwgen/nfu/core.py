@@ -35,7 +35,8 @@ class Dispatcher(wiring.Component):
 
     Members
     -------
-    start : In, with entry, the address of the first instruction; clear : In, forget done and fault. status : Out.
+    start : In, with entry, the address of the first instruction. clear : In, forget done and fault.
+    status : Out.
     fetch : Out, read the instruction at ``position``; word_valid, word : In, its words.
     load, compute, store : Out, start the unit with the fields of ``instruction``.
     load_busy, compute_busy, store_busy : In.

@@ -13,10 +13,10 @@ import hwgen
 from hwgen import netfile
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
-from hwgen.network import Network
+from hwgen.network import Activation, Network
 from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
-from hwgen.nfu.config import Config
+from hwgen.nfu.config import SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
 from hwgen.nfu.top import AxiTop, ChipTop
 from hwgen.progress import Progress, silent
@@ -26,6 +26,8 @@ MEMORY = re.compile(
     r"^  reg \[(?P<msb>\d+):0\] (?P<name>\w+) \[(?P<top>\d+):0\];\n"
     r"  initial begin\n(?:    (?P=name)\[\d+\] = \d+'[dh]0+;\n)+  end\n", re.M)
 STEP = 1 << 12                # memory on chip is a multiple of it
+# Bits of an activation, an accumulator, a finished product; tried in this order.
+WIDTHS = ((8, 24, 32), (8, 32, 48), (16, 32, 48), (16, 40, 48))
 
 
 def verilog_of(config: Config, header: str = "") -> str:
@@ -60,17 +62,56 @@ def fitted(network: Network, config: Config, progress: Progress = silent) -> Pro
     return replace(program, config=replace(config, memory_bytes=size))
 
 
-def write_design(net_path: Path, out: Path, *, config: Config | None = None,
-                 progress: Progress = silent) -> dict[str, Any]:
+def choose(network: Network, *, tn: int, code: str, axi: bool,
+           progress: Progress = silent) -> Program:
+    """Compile a network for the smallest number formats in which it runs.
+
+    Raises: HwgenError if a size is none of an NFU's or the network cannot run in any.
+    """
+    if tn not in SIZES:
+        raise HwgenError(f"--tn must be one of {', '.join(map(str, SIZES))}, not {tn}")
+    ranges = [(tensor.lo, tensor.hi) for tensor in network.tensors.values()
+              if tensor.lo is not None and tensor.hi is not None]
+    narrow = all(hi - lo < 256 and lo >= -128 and (lo == 0 or hi < 128) for lo, hi in ranges[:-1])
+    segments = any(isinstance(layer, Activation) for layer in network.layers)
+    program, refused = None, None
+    for act_bits, acc_bits, total_bits in WIDTHS:
+        if act_bits == 8 and not narrow:
+            continue
+        config = Config(tn=tn, code=WeightCode(code), act_bits=act_bits, acc_bits=acc_bits,
+                        total_bits=total_bits, segments=segments,
+                        memory_bytes=0 if axi else 1 << 30)
+        try:
+            program = fitted(network, config, progress)
+            break
+        except HwgenError as error:
+            refused = error
+    if program is None:
+        assert refused is not None
+        raise refused
+    return program
+
+
+def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide", axi: bool = False,
+                 config: Config | None = None, progress: Progress = silent) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
 
-    Parameters: net_path, a network file; out, the folder; config, its memory size is fitted.
+    Parameters
+    ----------
+    net_path, out : Path
+        A network file; the folder.
+    tn, code, axi
+        Lanes, a name of WeightCode, memory outside; the rest is chosen for the network.
+    config : Config, optional
+        In their place; only its memory is fitted.
+
     Raises: HwgenError if the file is no network file, the network cannot run, or the folder cannot
     be written.
     """
     network = netfile.load(Path(net_path))
     out = make_folder(out)
-    program = fitted(network, config or Config(), progress)
+    program = (fitted(network, config, progress) if config is not None
+               else choose(network, tn=tn, code=code, axi=axi, progress=progress))
     progress("Verilog", 0, 1)
     text = verilog_of(program.config, header_lines(network, program.config))
     plan = plan_json(program)
@@ -138,10 +179,3 @@ def plan_json(program: Program) -> dict[str, Any]:
         "constants": program.constants, "instructions": len(program.instructions),
         "config": config.to_json(), "layers": layers,
     }
-
-
-def check_size(program: Program) -> None:
-    """Check that memory on chip holds the program. Raises: HwgenError."""
-    size = program.config.memory_bytes
-    if size and program.size > size:
-        raise HwgenError(f"Memory of at least {program.size} bytes needed, not {size}")

@@ -53,8 +53,10 @@ def estimate(program: Program, memory: Memory | None = None) -> Estimate:
                     clock.read_words * config.word_bytes, clock.written_words * config.word_bytes)
 
 
-FETCH_EXTRA = 0
-LOAD_EXTRA = 0
+# Cycles beyond the words: of a fetch, from FETCH to ISSUE; of a LOAD or STORE, from its start until
+# it is free again; between two runs of a STORE.
+FETCH, LOAD, STORE, STORE_GAP = 7, 5, 7, 1
+RUN = 2                       # cycles that a run takes at least, if another one follows
 
 
 class _Clock:
@@ -84,10 +86,10 @@ class _Clock:
         match one.op:
             case Op.LOAD:
                 self.read_words += one["cols"] * one["rows"] * one["planes"]
-                self.load_free = start + self._moved(one) + LOAD
+                self.load_free = start + self._moved(one, self.memory.gap) + LOAD
             case Op.STORE:
                 self.written_words += one["cols"] * one["rows"] * one["planes"]
-                self.store_free = start + self._moved(one) + STORE
+                self.store_free = start + self._moved(one, self.memory.gap + STORE_GAP) + STORE
             case Op.COMPUTE:
                 cycles = compute_cycles(one, self.config)
                 self.computing += cycles
@@ -95,13 +97,10 @@ class _Clock:
             case Op.END:
                 self.now = start + 1
 
-    def _moved(self, one: Instruction) -> int:
+    def _moved(self, one: Instruction, gap: int) -> int:
         """Cycles of the runs of a block."""
         runs = one["rows"] * one["planes"]
-        return runs * max(one["cols"], 2) + (runs - 1) * self.memory.gap + self.memory.latency
-
-
-FETCH, LOAD, STORE = 10, 7, 12
+        return (runs - 1) * max(one["cols"] + gap, RUN) + one["cols"] + self.memory.latency
 
 
 def compute_cycles(one: Instruction, config: Config) -> int:

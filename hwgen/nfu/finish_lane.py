@@ -105,7 +105,7 @@ class FinishLane(wiring.Component):
 
     Members
     -------
-    acc : In, accumulator. parameter : In, 16 bytes. digit : In, number of the digit.
+    acc : In, accumulator. entry : In, 16 bytes of parameters. digit : In, number of the digit.
     activate : In, offset and digits come from the table. wrap, lo, hi : In.
     total : Out, t up to this digit (``total_latency``). code : Out (``latency``).
     table_write, table_entry, table_data : In, with segments.
@@ -117,7 +117,7 @@ class FinishLane(wiring.Component):
         self.total_latency = 4 + (Segments.latency if config.segments else 0)
         self.latency = self.total_latency + 3
         members = {
-            "acc": In(signed(config.acc_bits)), "parameter": In(PARAMETER), "digit": In(2),
+            "acc": In(signed(config.acc_bits)), "entry": In(PARAMETER), "digit": In(2),
             "activate": In(1), "wrap": In(1), "lo": In(signed(17)), "hi": In(signed(17)),
             "total": Out(signed(config.total_bits)), "code": Out(config.act_bits),
         }
@@ -131,18 +131,18 @@ class FinishLane(wiring.Component):
         # Cycle 0: the base; cycle 1: the bias.
         based, biased = (Signal(shape, name=name, reset_less=True) for name in ("based", "biased"))
         bias = Signal(signed(32), name="bias", reset_less=True)
-        base = self.parameter.base if self.has_base else 0
-        m.d.sync += [based.eq(self.acc << base), bias.eq(self.parameter.bias),
+        base = self.entry.base if self.has_base else 0
+        m.d.sync += [based.eq(self.acc << base), bias.eq(self.entry.bias),
                      biased.eq(based + bias)]
         whole = Signal(signed(48), name="offset_in")
-        m.d.comb += whole.eq(self.parameter.offset_low | self.parameter.offset_high << 32)
+        m.d.comb += whole.eq(self.entry.offset_low | self.entry.offset_high << 32)
         wait = self.total_latency - 2
         line = {
             "x": biased,
             "offset": self._later(m, whole[: shape.width].as_signed(), wait, "offset"),
-            "up": self._later(m, self.parameter.up[:UP_BITS], wait, "up"),
-            "negative": self._later(m, self.parameter.negative, wait, "negative"),
-            "zero": self._later(m, self.parameter.zero, wait, "zero"),
+            "up": self._later(m, self.entry.up[:UP_BITS], wait, "up"),
+            "negative": self._later(m, self.entry.negative, wait, "negative"),
+            "zero": self._later(m, self.entry.zero, wait, "zero"),
         }
         if self.config.segments:
             self._segments(m, platform, line, biased)
@@ -176,7 +176,7 @@ class FinishLane(wiring.Component):
         """Three cycles: shift by the lowest bits of the amount, by the others, clip."""
         config = self.config
         shape = signed(config.total_bits)
-        amount = self._later(m, self.parameter.shift, self.total_latency, "amount")
+        amount = self._later(m, self.entry.shift, self.total_latency, "amount")
         fine, coarse = (Signal(shape, name=name, reset_less=True) for name in ("fine", "coarse"))
         rest = Signal(3, name="amount_rest", reset_less=True)
         m.d.sync += [fine.eq(self.total >> amount[:3]), rest.eq(amount[3:]),

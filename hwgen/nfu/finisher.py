@@ -15,7 +15,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.config import CHANNEL_BYTES, Config
-from hwgen.nfu.finish_lane import PARAMETER, SEARCH, FinishLane
+from hwgen.nfu.finish_lane import SEARCH, FinishLane
 from hwgen.nfu.largest import LargestLane
 from hwgen.nfu.walk import fields_layout
 from hwgen.verilog import add
@@ -154,7 +154,7 @@ class Finisher(wiring.Component):
             entry = parameters[128 * n : 128 * (n + 1)]
             m.d.comb += [
                 lane.acc.eq(sums[width * n : width * (n + 1)]),
-                lane.parameter.as_value().eq(entry), lane.digit.eq(stages[2].digit),
+                lane.entry.as_value().eq(entry), lane.digit.eq(stages[2].digit),
                 lane.activate.eq(fields.activate), lane.wrap.eq(fields.wrap),
                 lane.lo.eq(fields.lo), lane.hi.eq(fields.hi),
             ]
@@ -167,7 +167,7 @@ class Finisher(wiring.Component):
         m.d.comb += [
             self.largest.totals.eq(Cat(*(lane.total for lane in self.lanes))),
             self.largest.enable.eq(ready.valid & ready.last_digit),
-            self.largest.begin.eq(ready.first_group & fields.argmax_first),
+            self.largest.fresh.eq(ready.first_group & fields.argmax_first),
             self.largest.lane.eq(ready.group << (config.finishers - 1).bit_length()),
             self.largest.lanes.eq(fields.lanes), self.largest.base.eq(fields.class_base),
         ]

@@ -17,7 +17,7 @@ class LargestLane(wiring.Component):
     Members
     -------
     totals : In, those of ``finishers`` channels, lowest first. enable : In, they are complete.
-    begin : In, they are the first of their pixel. lane : In, number of the lowest of them.
+    fresh : In, they are the first of their pixel. lane : In, number of the lowest of them.
     lanes : In, channels that take part. base : In, class of lane 0.
     found : Out, class of the largest so far (``latency`` cycles later).
 
@@ -29,7 +29,7 @@ class LargestLane(wiring.Component):
         self.latency = (config.finishers - 1).bit_length() + 2
         count = config.finishers
         super().__init__({
-            "totals": In(count * config.total_bits), "enable": In(1), "begin": In(1),
+            "totals": In(count * config.total_bits), "enable": In(1), "fresh": In(1),
             "lane": In(6), "lanes": In(6), "base": In(16), "found": Out(16),
         })
 
@@ -45,8 +45,8 @@ class LargestLane(wiring.Component):
                          usable.eq(self.lane + n < self.lanes),
                          place.eq(self.base + self.lane + n)]
             rivals.append((value, usable, place))
-        enable, begin = Signal(name="enable_0"), Signal(name="begin_0")
-        m.d.sync += [enable.eq(self.enable), begin.eq(self.begin)]
+        enable, fresh = Signal(name="enable_0"), Signal(name="begin_0")
+        m.d.sync += [enable.eq(self.enable), fresh.eq(self.fresh)]
         level = 0
         while len(rivals) > 1:
             winners = []
@@ -54,11 +54,11 @@ class LargestLane(wiring.Component):
                 winners.append(self._winner(m, rivals[n], rivals[n + 1], f"{level}_{n}"))
             later_enable = Signal(name=f"enable_{level + 1}")
             later_begin = Signal(name=f"begin_{level + 1}")
-            m.d.sync += [later_enable.eq(enable), later_begin.eq(begin)]
-            rivals, enable, begin, level = winners, later_enable, later_begin, level + 1
+            m.d.sync += [later_enable.eq(enable), later_begin.eq(fresh)]
+            rivals, enable, fresh, level = winners, later_enable, later_begin, level + 1
         value, usable, place = rivals[0]
         best = Signal(signed(bits), name="best", reset_less=True)
-        with m.If(enable & (begin | (usable & (value > best)))):
+        with m.If(enable & (fresh | (usable & (value > best)))):
             m.d.sync += [best.eq(value), self.found.eq(place)]
         return m
 

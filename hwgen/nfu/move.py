@@ -47,7 +47,7 @@ class BlockWalk(wiring.Component):
         at, plane_at = Signal(ADDRESS_BITS, name="at"), Signal(ADDRESS_BITS, name="plane_at")
         row, plane = Signal(16, name="row"), Signal(16, name="plane")
         looked = Signal(name="looked")
-        end = Signal(ADDRESS_BITS - self.low + 1, name="end")
+        end = Signal(ADDRESS_BITS - self.low + 1, name="behind")
         limit = (self.config.memory_bytes or 1 << ADDRESS_BITS) >> self.low
         wrong = Signal(name="wrong")
         last_row = Signal(name="last_row")

@@ -12,13 +12,13 @@ from hwgen.nfu.config import Config
 
 
 class Accumulators(wiring.Component):
-    """tn accumulators: ``acc = (start ? before : acc) + total`` while ``enable``.
+    """tn accumulators: ``acc = (start ? earlier : acc) + total`` while ``enable``.
 
     Parameters: config; total_bits, of what the trees give.
 
     Members
     -------
-    totals : In, tn sums, the first lowest. before : In, tn partial sums of acc_bits.
+    totals : In, tn sums, the first lowest. earlier : In, tn partial sums of acc_bits.
     enable, start : In. sums : Out, tn accumulators.
 
     Latency: 1 cycle.
@@ -29,7 +29,7 @@ class Accumulators(wiring.Component):
     def __init__(self, *, config: Config, total_bits: int) -> None:
         self.config, self.total_bits = config, total_bits
         width = config.tn * config.acc_bits
-        super().__init__({"totals": In(config.tn * total_bits), "before": In(width),
+        super().__init__({"totals": In(config.tn * total_bits), "earlier": In(width),
                           "enable": In(1), "start": In(1), "sums": Out(width)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -38,7 +38,7 @@ class Accumulators(wiring.Component):
         for n in range(self.config.tn):
             acc = Signal(signed(width), name=f"acc_{n}", reset_less=True)
             total = self.totals[n * bits : (n + 1) * bits].as_signed()
-            before = self.before[n * width : (n + 1) * width].as_signed()
+            before = self.earlier[n * width : (n + 1) * width].as_signed()
             with m.If(self.enable):
                 m.d.sync += acc.eq(Mux(self.start, before, acc) + total)
             m.d.comb += self.sums[n * width : (n + 1) * width].eq(acc)
@@ -48,7 +48,7 @@ class Accumulators(wiring.Component):
 class Maxima(wiring.Component):
     """tn running maxima: of the activations inside the image, from ``start`` on.
 
-    Members: x : In, tn signed activations of act_bits + 1; enable, start, within : In; largest :
+    Members: x : In, tn signed activations of act_bits + 1; enable, start, covered : In; largest :
     Out, as x. A pixel without any place inside it gives the least number of act_bits + 1.
 
     Latency: 1 cycle.
@@ -59,7 +59,7 @@ class Maxima(wiring.Component):
     def __init__(self, *, config: Config) -> None:
         self.config = config
         width = config.tn * (config.act_bits + 1)
-        super().__init__({"x": In(width), "enable": In(1), "start": In(1), "within": In(1),
+        super().__init__({"x": In(width), "enable": In(1), "start": In(1), "covered": In(1),
                           "largest": Out(width)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -69,7 +69,7 @@ class Maxima(wiring.Component):
         for n in range(self.config.tn):
             best = Signal(signed(width), name=f"best_{n}", reset_less=True)
             x = self.x[n * width : (n + 1) * width].as_signed()
-            with m.If(self.enable & self.within & (self.start | (x > best))):
+            with m.If(self.enable & self.covered & (self.start | (x > best))):
                 m.d.sync += best.eq(x)
             with m.Elif(self.enable & self.start):
                 m.d.sync += best.eq(-(1 << width - 1))

@@ -90,7 +90,7 @@ class Registers(wiring.Component):
             m.d.comb += [target.done.eq(1), target.error.eq(1)]
         with m.Else():
             beyond = target.address[:31] >= config.memory_bytes
-            wait = Signal(range(self.latency + 1), name="wait")
+            wait = Signal(range(self.latency + 1), name="turn")
             m.d.comb += [target.answer.eq(self.window), target.error.eq(beyond)]
             with m.If(target.write):
                 m.d.comb += [self.poke.eq(~beyond & target.strobe.all()), target.done.eq(1),

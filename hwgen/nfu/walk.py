@@ -42,7 +42,7 @@ class TapList(wiring.Component):
 
     Members
     -------
-    fields : In. begin : In, a pixel's first step is next; step : In, go on to the next one.
+    fields : In. fresh : In, a pixel's first step is next; step : In, go on to the next one.
     tap : Out, 2 cycles behind the step.
     write, write_word, write_data : In, a word of several taps to be kept.
     """
@@ -53,7 +53,7 @@ class TapList(wiring.Component):
         self.config = config
         self.words = config.tap_count // config.taps_in_word
         super().__init__({
-            "fields": In(fields_layout(*LISTED)), "begin": In(1), "step": In(1),
+            "fields": In(fields_layout(*LISTED)), "fresh": In(1), "step": In(1),
             "tap": Out(TAP_LAYOUT),
             "write": In(1), "write_word": In(range(self.words)),
             "write_data": In(8 * config.word_bytes),
@@ -65,17 +65,17 @@ class TapList(wiring.Component):
         m.submodules.taps = taps
         read, write = taps.read_port(), taps.write_port()
         at = Signal(range(self.config.tap_count), name="at")
-        within = (self.config.taps_in_word - 1).bit_length()
-        place = Signal(max(within, 1), name="place")
-        with m.If(self.begin):
+        inner = (self.config.taps_in_word - 1).bit_length()
+        place = Signal(max(inner, 1), name="place")
+        with m.If(self.fresh):
             m.d.sync += at.eq(self.fields.tap_line)
         with m.Elif(self.step):
             m.d.sync += at.eq(at + 1)
-        m.d.comb += [read.en.eq(1), read.addr.eq(at >> within), write.en.eq(self.write),
+        m.d.comb += [read.en.eq(1), read.addr.eq(at >> inner), write.en.eq(self.write),
                      write.addr.eq(self.write_word), write.data.eq(self.write_data)]
-        m.d.sync += place.eq(at[:within] if within else 0)
+        m.d.sync += place.eq(at[:inner] if inner else 0)
         tap = Signal(32, name="held", reset_less=True)
-        m.d.sync += tap.eq(read.data.word_select(place, 32) if within else read.data)
+        m.d.sync += tap.eq(read.data.word_select(place, 32) if inner else read.data)
         m.d.comb += self.tap.as_value().eq(tap)
         return m
 
@@ -90,7 +90,7 @@ class KernelCounters(wiring.Component):
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
-        super().__init__({"fields": In(fields_layout(*COUNTED)), "begin": In(1), "step": In(1),
+        super().__init__({"fields": In(fields_layout(*COUNTED)), "fresh": In(1), "step": In(1),
                           "tap": Out(TAP_LAYOUT)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -101,7 +101,7 @@ class KernelCounters(wiring.Component):
         last_column, last_row = Signal(name="last_column"), Signal(name="last_row")
         m.d.comb += [last_column.eq(column + 1 == fields.kernel_w),
                      last_row.eq(row + 1 == fields.kernel_h)]
-        with m.If(self.begin):
+        with m.If(self.fresh):
             m.d.sync += [row.eq(0), column.eq(0), now.eq(0)]
         with m.Elif(self.step):
             with m.If(~last_column):
@@ -131,7 +131,7 @@ class Walk(wiring.Component):
     start : In, one cycle; fields : In, held until the walk is over. stop : In, end it at once.
     line, sb_line : Out, lines of NBin and SB to read (stage 3).
     valid, first, last, ending : Out, a step; it is the first, the last of its pixel; of the last
-    pixel (all stage 3). within : Out, the tap is in the loaded block (stage 4).
+    pixel (all stage 3). covered : Out, the tap is in the loaded block (stage 4).
     tap_write, tap_word, tap_data : In, of the tap memory.
     walking : Out.
 
@@ -144,7 +144,7 @@ class Walk(wiring.Component):
         members = {
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*COMMON, *own)),
             "line": Out(range(config.nbin_lines)), "sb_line": Out(range(config.sb_lines)),
-            "valid": Out(1), "first": Out(1), "last": Out(1), "ending": Out(1), "within": Out(1),
+            "valid": Out(1), "first": Out(1), "last": Out(1), "ending": Out(1), "covered": Out(1),
             "walking": Out(1),
         }
         if not config.multipliers:
@@ -156,24 +156,24 @@ class Walk(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         fields = self.fields
-        begin, active = Signal(name="begin"), Signal(name="active")
+        fresh, active = Signal(name="fresh"), Signal(name="active")
         step, beat = Signal(16, name="step"), Signal(16, name="beat")
         last_step, last_beat = Signal(name="last_step"), Signal(name="last_beat")
         marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
         mark = [Signal(marks, name=f"mark_{n}") for n in range(4)]
         sb = [Signal(range(self.config.sb_lines), name=f"sb_{n}") for n in range(4)]
 
-        # ``begin`` is the cycle before a pixel's first: the first one's, or the last of another.
+        # ``fresh`` is the cycle before a pixel's first: the first one's, or the last of another.
         started = Signal(name="started")
         m.d.sync += started.eq(self.start)
-        more = self._pixels(m, begin, started)
+        more = self._pixels(m, fresh, started)
         m.d.comb += [
             last_step.eq(step + 1 == fields.steps), last_beat.eq(beat + 1 == fields.period),
-            begin.eq(started | (self.walking & last_beat & ~more["ending"])),
+            fresh.eq(started | (self.walking & last_beat & ~more["ending"])),
             mark[0].valid.eq(active), mark[0].first.eq(step == 0), mark[0].last.eq(last_step),
             mark[0].ending.eq(more["ending"]),
         ]
-        with m.If(begin):
+        with m.If(fresh):
             m.d.sync += [step.eq(0), beat.eq(0), active.eq(1), self.walking.eq(1),
                          sb[0].eq(fields.sb_line)]
         with m.Elif(self.walking):
@@ -187,22 +187,22 @@ class Walk(wiring.Component):
         m.d.sync += [mark[n + 1].eq(mark[n]) for n in range(3)]
         m.d.sync += [sb[n + 1].eq(sb[n]) for n in range(3)]
 
-        tap = self._taps(m, platform, begin)
+        tap = self._taps(m, platform, fresh)
         line = Signal(16, name="line_3", reset_less=True)
         y, x = (Signal(signed(17), name=f"{name}_3", reset_less=True) for name in "yx")
-        within = Signal(name="within_4", reset_less=True)
+        covered = Signal(name="covered_4", reset_less=True)
         m.d.sync += [
             line.eq(more["line"] + tap.offset), y.eq(more["y"] + tap.dy), x.eq(more["x"] + tap.dx),
-            within.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
+            covered.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
         ]
         m.d.comb += [
             self.line.eq(line), self.sb_line.eq(sb[3]), self.valid.eq(mark[3].valid),
             self.first.eq(mark[3].first), self.last.eq(mark[3].last),
-            self.ending.eq(mark[3].ending), self.within.eq(within),
+            self.ending.eq(mark[3].ending), self.covered.eq(covered),
         ]
         return m
 
-    def _pixels(self, m: Module, begin: Signal, started: Signal) -> dict[str, Any]:
+    def _pixels(self, m: Module, fresh: Signal, started: Signal) -> dict[str, Any]:
         """Count columns and rows; return the pixel's base of two stages later, and ``ending``."""
         fields = self.fields
         row, column = Signal(16, name="row"), Signal(16, name="column")
@@ -214,7 +214,7 @@ class Walk(wiring.Component):
         with m.If(started):
             m.d.sync += [row.eq(0), column.eq(0), row_line.eq(fields.in_line),
                          line.eq(fields.in_line), y.eq(fields.y), x.eq(fields.x)]
-        with m.Elif(begin):
+        with m.Elif(fresh):
             with m.If(last_column):
                 m.d.sync += [row.eq(row + 1), column.eq(0), row_line.eq(row_line + fields.in_row),
                              line.eq(row_line + fields.in_row), y.eq(y + fields.step_y),
@@ -230,11 +230,11 @@ class Walk(wiring.Component):
             later[name] = two
         return later
 
-    def _taps(self, m: Module, platform: Any, begin: Signal) -> Any:
+    def _taps(self, m: Module, platform: Any, fresh: Signal) -> Any:
         make = KernelCounters if self.config.multipliers else TapList
         taps = make(config=self.config)
         add(m, platform, "taps", taps)
-        m.d.comb += [taps.begin.eq(begin), taps.step.eq(self.walking)]
+        m.d.comb += [taps.fresh.eq(fresh), taps.step.eq(self.walking)]
         m.d.comb += [getattr(taps.fields, name).eq(getattr(self.fields, name))
                      for name in taps.fields.shape().members]
         if not self.config.multipliers:

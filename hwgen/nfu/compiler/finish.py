@@ -116,7 +116,8 @@ def finish_codes(arranged: Arranged, members: Int64Array) -> Finish:
         digits = max(1, *(len(channel.digits) for channel in channels))
         return Finish(encode_lines(channels, digits, config), digits, layer.lo, layer.hi, {})
     tensor = task.tensor
-    assert tensor.lo is not None and tensor.hi is not None
+    assert tensor.lo is not None
+    assert tensor.hi is not None
     lines = encode_lines([Channel()] * len(members), 1, config)
     return Finish(lines, 1, tensor.lo, tensor.hi, {})
 
