@@ -54,9 +54,9 @@ def estimate(program: Program, memory: Memory | None = None) -> Estimate:
 
 
 # Cycles beyond the words: of a fetch, from FETCH to ISSUE; of a LOAD or STORE, from its start until
-# it is free again; between two runs of a STORE.
-FETCH, LOAD, STORE, STORE_GAP = 7, 5, 7, 1
-RUN = 2                       # cycles that a run takes at least, if another one follows
+# it is free again; of each run of a STORE, whose first word comes out of NBout then.
+FETCH, LOAD, STORE, STORE_RUN = 7, 5, 2, 4
+RUN = 2                       # cycles that a run of a LOAD takes at least, if another one follows
 
 
 class _Clock:
@@ -86,21 +86,20 @@ class _Clock:
         match one.op:
             case Op.LOAD:
                 self.read_words += one["cols"] * one["rows"] * one["planes"]
-                self.load_free = start + self._moved(one, self.memory.gap) + LOAD
+                run = max(one["cols"] + self.memory.gap, RUN)
+                self.load_free = (start + (one["rows"] * one["planes"] - 1) * run + one["cols"]
+                                  + LOAD + self.memory.latency)
             case Op.STORE:
                 self.written_words += one["cols"] * one["rows"] * one["planes"]
-                self.store_free = start + self._moved(one, self.memory.gap + STORE_GAP) + STORE
+                run = one["cols"] + STORE_RUN + self.memory.gap
+                self.store_free = (start + one["rows"] * one["planes"] * run + STORE
+                                   + self.memory.latency)
             case Op.COMPUTE:
                 cycles = compute_cycles(one, self.config)
                 self.computing += cycles
                 self.compute_free = start + 1 + cycles
             case Op.END:
-                self.now = start + 1
-
-    def _moved(self, one: Instruction, gap: int) -> int:
-        """Cycles of the runs of a block."""
-        runs = one["rows"] * one["planes"]
-        return (runs - 1) * max(one["cols"] + gap, RUN) + one["cols"] + self.memory.latency
+                self.now = start + 2
 
 
 def compute_cycles(one: Instruction, config: Config) -> int:

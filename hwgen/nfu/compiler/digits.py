@@ -14,28 +14,31 @@ from hwgen.nfu.config import Config
 def digits_of(value: int, largest_shift: int) -> tuple[tuple[int, int], ...]:
     """Return (sign, shift) of the fewest digits with sum ``value``, shifts up to the largest.
 
-    Canonical signed digits; one above the largest shift becomes several of that.
+    Canonical signed digits of what is left beside some of the largest.
     """
-    top = 1 << largest_shift
+    sign, size, top = (-1 if value < 0 else 1), abs(value), 1 << largest_shift
+    best: list[tuple[int, int]] | None = None
+    for count in range(max(size // top - 1, 0), size // top + 2):
+        rest = canonical(size - count * top)
+        if all(shift <= largest_shift for _, shift in rest) and (
+                best is None or count + len(rest) < len(best)):
+            best = [(1, largest_shift)] * count + rest
+    assert best is not None
+    return tuple((sign * one, shift) for one, shift in sorted(best, key=lambda digit: -digit[1]))
+
+
+def canonical(value: int) -> list[tuple[int, int]]:
+    """Return (sign, shift) of the canonical signed digits of a number."""
     digits: list[tuple[int, int]] = []
-    sign = -1 if value < 0 else 1
-    value = abs(value)
-    while value >= top + top // 2 + (top == 1):         # nearer to 2 * top than to top
-        digits.append((sign, largest_shift))
-        value -= top
     shift = 0
     while value:
         if value & 1:
-            odd = 2 - (value & 3) if shift < largest_shift else 1
-            digits.append((sign * odd, shift))
+            odd = 2 - (value & 3)
+            digits.append((odd, shift))
             value -= odd
         value >>= 1
         shift += 1
-    if digits and max(shift for _, shift in digits) > largest_shift:
-        # The carry of the last digit went one place too far: 2 * top is top + top.
-        digits = [part for one, shift in digits for part in
-                  ([(one, shift)] if shift <= largest_shift else [(one, largest_shift)] * 2)]
-    return tuple(sorted(digits, key=lambda digit: -digit[1]))
+    return digits
 
 
 def digit_counts(values: Int64Array, config: Config) -> Int64Array:
