@@ -205,9 +205,11 @@ class Interpreter:
             least = -(1 << config.act_bits)
             sums = np.where(inside[:, :, None], x, least).max(axis=1)
         else:
-            self._inside("sb", one["sb_line"] + steps, config.sb_lines, position)
-            reads.append(("sb", one["sb_line"], one["sb_line"] + steps))
-            weights = self.sb[one["sb_line"] : one["sb_line"] + steps]
+            count = 1 if one["hold"] else steps
+            self._inside("sb", one["sb_line"] + count, config.sb_lines, position)
+            reads.append(("sb", one["sb_line"], one["sb_line"] + count))
+            weights = self.sb[one["sb_line"] : one["sb_line"] + count]
+            weights = np.broadcast_to(weights, (steps, config.tn, config.tn))
             x = np.where(inside[:, :, None], x, 0)
             sums = np.einsum("psi,soi->po", x.astype(np.float64), weights.astype(np.float64),
                              optimize=True).astype(np.int64)

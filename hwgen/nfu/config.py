@@ -66,7 +66,7 @@ class Config:
     total_bits: int = 32
     finishers: int = 0
     segments: bool = True
-    nbin_lines: int = 512
+    nbin_lines: int = 1024
     nbout_lines: int = 256
     sb_lines: int = 512
     tap_count: int = 512

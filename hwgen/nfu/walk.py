@@ -31,8 +31,8 @@ def fields_layout(*names: str) -> data.StructLayout:
 
 
 TAP_LAYOUT = data.StructLayout({"offset": 16, "dy": 8, "dx": 8})
-COMMON = ("rows", "cols", "steps", "period", "sb_line", "in_line", "in_row", "in_col", "step_y",
-          "step_x", "y", "x", "height", "width")
+COMMON = ("hold", "rows", "cols", "steps", "period", "sb_line", "in_line", "in_row", "in_col",
+          "step_y", "step_x", "y", "x", "height", "width")
 LISTED = ("tap_line",)
 COUNTED = ("kernel_h", "kernel_w", "tap_y", "tap_x", "tap_col", "tap_row", "tap_tile")
 
@@ -177,7 +177,7 @@ class Walk(wiring.Component):
             m.d.sync += [step.eq(0), beat.eq(0), active.eq(1), self.walking.eq(1),
                          sb[0].eq(fields.sb_line)]
         with m.Elif(self.walking):
-            m.d.sync += [step.eq(step + 1), beat.eq(beat + 1), sb[0].eq(sb[0] + 1)]
+            m.d.sync += [step.eq(step + 1), beat.eq(beat + 1), sb[0].eq(sb[0] + ~fields.hold)]
             with m.If(last_step):
                 m.d.sync += active.eq(0)
             with m.If(last_beat):

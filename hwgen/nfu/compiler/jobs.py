@@ -227,6 +227,7 @@ class JobMaker:
         blobs = {Buffer.TAPS: self._taps(chunk, pixels)}
         if not self.arranged.task.is_max:
             blobs[Buffer.SB] = self._weights(tile, chunk)
+            fields["hold"] = int(blobs[Buffer.SB].lines < len(chunk.steps))
         if self.config.multipliers:
             fields |= self._walk(chunk, pixels)
             del blobs[Buffer.TAPS]
@@ -353,10 +354,12 @@ class JobMaker:
             weights = self._tile_weights(tile, chunk.term)
             most = max(1, int(digit_counts(weights, self.config).max()))
             signs, shifts = planes(weights, self.config, most)
-            data = b"".join(
-                encode_line(signs[s.digit, :, s.tile, :, s.tap], shifts[s.digit, :, s.tile, :,
-                            s.tap], self.config) for s in chunk.steps)
-            self._blobs[key] = Blob(Buffer.SB, len(chunk.steps), data)
+            lines = [encode_line(signs[s.digit, :, s.tile, :, s.tap],
+                                 shifts[s.digit, :, s.tile, :, s.tap], self.config)
+                     for s in chunk.steps]
+            if len(set(lines)) == 1:                    # a pool: one line for all of them
+                lines = lines[:1]
+            self._blobs[key] = Blob(Buffer.SB, len(lines), b"".join(lines))
         return self._blobs[key]
 
     def _tile_weights(self, tile: int, n: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from hwgen.nfu.compiler.views import (
     stored_view,
 )
 from hwgen.nfu.config import Config
-from hwgen.nfu.isa import ALIGNMENT, INSTRUCTION_BYTES, Instruction, Op
+from hwgen.nfu.isa import ALIGNMENT, INSTRUCTION_BYTES, Instruction
 from hwgen.progress import Progress, silent
 
 
@@ -197,7 +197,7 @@ class _Compiler:
         task = replace(task, terms=tuple(terms))
         arranged = arrange(task, views, self.config, sort=self.sort)
         maker = JobMaker(arranged, **self._regions(task, arranged))
-        shape = tiling.best_shape(maker)
+        shape = tiling.best_shape(maker, self.scheduler)
         start = len(self.scheduler.code)
         jobs = list(maker.jobs(shape))
         self.scheduler.add(jobs)
@@ -289,29 +289,14 @@ class _Compiler:
 
     def _addressed(self, one: Instruction, source: Piece | Blob | None,
                    places: dict[int, int]) -> Instruction:
-        if one.op not in (Op.LOAD, Op.STORE):
+        if source is None:
             return one
-        word = self.config.word_bytes
         if isinstance(source, Blob):
-            block = {"address": places[id(source)], "cols": tiling.words_of(source, self.config),
-                     "rows": 1, "planes": 1}
+            address = places[id(source)]
         else:
-            assert isinstance(source, Piece)
             first = (source.tile * source.height + source.row) * source.width + source.column
-            block = {"address": source.region.address + first * word, "cols": source.columns,
-                     "rows": source.rows, "planes": source.tiles,
-                     "row_pitch": source.width * word,
-                     "plane_pitch": source.height * source.width * word}
-            _merge(block, source, word)
-        return Instruction(one.op, {**one.values, **block})
-
-
-def _merge(block: dict[str, int], source: Piece, word: int) -> None:
-    """Join rows and planes that lie side by side, so that memory is read in one run."""
-    if source.columns == source.width and source.columns * source.rows < 1 << 16:
-        block |= {"cols": source.columns * source.rows, "rows": 1}
-        if source.rows == source.height and block["cols"] * source.tiles < 1 << 16:
-            block |= {"cols": block["cols"] * source.tiles, "planes": 1}
+            address = source.region.address + first * self.config.word_bytes
+        return Instruction(one.op, {**one.values, "address": address})
 
 
 def _aligned(address: int) -> int:

@@ -12,10 +12,10 @@ it goes over, and for the STORE of what it reads; a COMPUTE for the STORE of the
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from hwgen.errors import HwgenError
 from hwgen.nfu import isa
+from hwgen.nfu.clock import Clock
 from hwgen.nfu.compiler.jobs import Blob, Job, Piece
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer, Instruction, Op
@@ -96,12 +96,37 @@ class Scheduler:
     config: Config
     code: list[tuple[Instruction, Piece | Blob | None]] = field(default_factory=list)
     _buffers: dict[Buffer | None, Ring] = field(init=False)
+    clock: Clock = field(init=False)
     _running: dict[Buffer | None, Span] = field(default_factory=dict)   # of the last COMPUTE
     _pending: tuple[Piece, Span] | None = None         # the last COMPUTE's store, not yet begun
     _storing: tuple[Piece, Span] | None = None         # the last STORE, perhaps still under way
 
     def __post_init__(self) -> None:
         self._buffers = rings(self.config)
+        self.clock = Clock(self.config)
+
+    def fork(self) -> Scheduler:
+        """Return one that goes on from here, and leaves this one alone; its code is its own."""
+        other = Scheduler(self.config)
+        other._buffers = {name: replace(ring, held=dict(ring.held))
+                          for name, ring in self._buffers.items()}
+        other.clock = replace(self.clock)
+        other._running, other._pending, other._storing = (
+            self._running, self._pending, self._storing)
+        return other
+
+    def finished(self) -> int:
+        """Return when everything so far would be done and stored."""
+        other = self.fork()
+        other._store(wait=True)
+        return max(other.clock.compute_free, other.clock.store_free)
+
+    def _put(self, op: Op, values: dict[str, int], what: Piece | Blob | None = None) -> None:
+        if what is not None:
+            values = {**values, **geometry(what, self.config)}
+        instruction = Instruction(op, values)
+        self.clock.step(instruction)
+        self.code.append((instruction, what))
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Append jobs."""
@@ -111,8 +136,7 @@ class Scheduler:
     def end(self) -> None:
         """Append the last store and the END."""
         self._store(wait=True)
-        self.code.append((Instruction(Op.END, {"wait_load": 1, "wait_compute": 1,
-                                               "wait_store": 1}), None))
+        self._put(Op.END, {"wait_load": 1, "wait_compute": 1, "wait_store": 1})
 
     def _job(self, job: Job) -> None:
         loads, spans = place_job(job, self._buffers, self.config)
@@ -130,7 +154,7 @@ class Scheduler:
         if self._storing and overlap(self._storing[1], spans[None]):
             values["wait_store"] = 1
             self._storing = None
-        self.code.append((Instruction(Op.COMPUTE, values), None))
+        self._put(Op.COMPUTE, values)
         # Only now is the COMPUTE before surely done, and what it made can be stored.
         self._store(wait=False)
         self._running = spans
@@ -146,22 +170,28 @@ class Scheduler:
             if self._storing and load.source.meets(self._storing[0]):
                 values["wait_store"] = 1
                 self._storing = None
-        self.code.append((Instruction(Op.LOAD, values), load.source))
+        self._put(Op.LOAD, values, load.source)
 
     def _store(self, *, wait: bool) -> None:
         if self._pending is None:
             return
         piece, span = self._pending
         values = {"line": span[0], "wait_compute": int(wait)}
-        self.code.append((Instruction(Op.STORE, values), piece))
+        self._put(Op.STORE, values, piece)
         self._storing, self._pending = self._pending, None
 
 
-def check_fits(job: Job, config: Config) -> None:
-    """Check that a job's data fit the buffers. Raises: HwgenError."""
-    needs = {"nbin_lines": job.pixels.words if job.pixels else 0, "nbout_lines": job.out_lines}
-    names = {Buffer.SB: "sb_lines", Buffer.TAPS: "tap_count", Buffer.PARAMETERS: "par_lines"}
-    needs |= {names[buffer]: blob.lines for buffer, blob in job.blobs.items() if buffer in names}
-    for name, lines in needs.items():
-        if lines > getattr(config, name):
-            raise HwgenError(f"{name} of at least {lines} needed, not {getattr(config, name)}")
+def geometry(what: Piece | Blob, config: Config) -> dict[str, int]:
+    """Return the fields of a LOAD or STORE but for its address. Rows and planes that lie side by
+    side are joined, so that memory is read in one run.
+    """
+    word = config.word_bytes
+    if isinstance(what, Blob):
+        return {"cols": -(-len(what.data) // word), "rows": 1, "planes": 1}
+    block = {"cols": what.columns, "rows": what.rows, "planes": what.tiles,
+             "row_pitch": what.width * word, "plane_pitch": what.height * what.width * word}
+    if what.columns == what.width and what.columns * what.rows < 1 << 16:
+        block |= {"cols": what.columns * what.rows, "rows": 1}
+        if what.rows == what.height and block["cols"] * what.tiles < 1 << 16:
+            block |= {"cols": block["cols"] * what.tiles, "planes": 1}
+    return block

@@ -1,7 +1,8 @@
 """The shape of a task's blocks: all that fit the buffers are tried, the fastest is taken.
 
 The time of a shape is that of its jobs one behind the other: a job takes as long as its COMPUTE, or
-as the loads of the next one and the store of the one before, whichever is more.
+as the loads of the next one and the store of the one before, whichever is more. The few best by
+that are timed exactly, behind the tasks before: so the wait for what those still store counts too.
 """
 
 from __future__ import annotations
@@ -10,29 +11,44 @@ from collections.abc import Iterator
 
 from hwgen.errors import HwgenError
 from hwgen.nfu.compiler.jobs import Blob, JobMaker, Shape
-from hwgen.nfu.compiler.schedule import place_job, rings
+from hwgen.nfu.compiler.schedule import Scheduler, place_job, rings
 from hwgen.nfu.config import Config
 
 COMPUTE_EXTRA = 24            # cycles of a COMPUTE beyond its pixels: the pipeline's length, about
 LOAD_EXTRA = 24               # of a LOAD or STORE beyond its words: its instruction too
 MAX_JOBS = 60_000             # of one task
+CANDIDATES = 12               # shapes that are timed exactly
 
 
-def best_shape(maker: JobMaker) -> Shape:
-    """Return the fastest shape of a task.
+def best_shape(maker: JobMaker, before: Scheduler) -> Shape:
+    """Return the fastest shape of a task that follows what is scheduled already.
 
     Raises: HwgenError naming the layer if none fits the buffers.
     """
-    best: tuple[int, Shape] | None = None
-    for shape in shapes(maker):
-        cycles = time_of(maker, shape, None if best is None else best[0])
-        if cycles is not None and (best is None or cycles < best[0]):
-            best = cycles, shape
-    if best is None:
+    found = list(shapes(maker))
+    least = {shape: least_time(maker, shape) for shape in found}
+    times: dict[Shape, int] = {}
+    worst = 0                                   # of the CANDIDATES best so far
+    for shape in sorted(found, key=lambda shape: least[shape]):
+        if len(times) >= CANDIDATES and least[shape] >= worst:
+            break                               # and so are all that follow
+        cycles = time_of(maker, shape, worst if len(times) >= CANDIDATES else None)
+        if cycles is not None:
+            times[shape] = cycles
+            worst = sorted(times.values())[min(CANDIDATES, len(times)) - 1]
+    if not times:
         config = maker.config
         raise maker.arranged.task.terms[0].layer.error(
             "kernel", f"a window that fits {config.nbin_lines} lines of NBin", "a larger one")
-    return best[1]
+    best = sorted(times, key=lambda shape: times[shape])[:CANDIDATES]
+    return min(best, key=lambda shape: (exact_time(maker, shape, before), times[shape]))
+
+
+def exact_time(maker: JobMaker, shape: Shape, before: Scheduler) -> int:
+    """Return when a task of this shape is done, by the hardware's clock."""
+    schedule = before.fork()
+    schedule.add(maker.jobs(shape))
+    return schedule.finished()
 
 
 def counts(total: int) -> list[int]:
@@ -63,6 +79,21 @@ def shapes(maker: JobMaker) -> Iterator[Shape]:
                     yield Shape(rows, columns, size, chunks_outside=True)
                 if len(seen) >= 4:
                     break
+
+
+def least_time(maker: JobMaker, shape: Shape) -> int:
+    """Return cycles that a shape takes at least: those of all COMPUTEs."""
+    arranged, config = maker.arranged, maker.config
+    tensor = arranged.task.tensor
+    pixels = tensor.height * tensor.width
+    blocks = -(-tensor.height // shape.rows) * -(-tensor.width // shape.columns)
+    total = 0
+    for tile in range(len(arranged.tiles)):
+        chunks = maker.chunks(tile, shape.tiles)
+        total += blocks * len(chunks) * COMPUTE_EXTRA
+        total += pixels * sum(len(chunk.steps) for chunk in chunks[:-1])
+        total += pixels * max(len(chunks[-1].steps), config.groups)
+    return total
 
 
 def fits(maker: JobMaker, shape: Shape) -> bool:

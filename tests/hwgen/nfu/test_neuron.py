@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Lanes and trees against plain sums of products."""
 
 from __future__ import annotations
