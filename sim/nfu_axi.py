@@ -27,7 +27,8 @@ from hwgen.sim.nfu import Ran, layers_of
 AXI_LITE = ("awaddr", "awprot", "awvalid", "awready", "wdata", "wstrb", "wvalid", "wready",
             "bresp", "bvalid", "bready", "araddr", "arprot", "arvalid", "arready", "rdata",
             "rresp", "rvalid", "rready")
-AXI = ("awaddr", "awlen", "awsize", "awburst", "awlock", "awcache", "awprot", "awvalid", "awready",
+AXI = ("awid", "bid", "arid", "rid", "awaddr",
+       "awlen", "awsize", "awburst", "awlock", "awcache", "awprot", "awvalid", "awready",
        "wdata", "wstrb", "wlast", "wvalid", "wready", "bresp", "bvalid", "bready", "araddr",
        "arlen", "arsize", "arburst", "arlock", "arcache", "arprot", "arvalid", "arready", "rdata",
        "rresp", "rlast", "rvalid", "rready")
@@ -35,7 +36,8 @@ INPUTS = (
     "clk", "rst",
     *(f"s_axil_{name}" for name in AXI_LITE if name[:2] in ("aw", "ar") and name[-5:] != "ready"),
     "s_axil_wdata", "s_axil_wstrb", "s_axil_wvalid", "s_axil_bready", "s_axil_rready",
-    "m_axi_awready", "m_axi_wready", "m_axi_bresp", "m_axi_bvalid", "m_axi_arready", "m_axi_rdata",
+    "m_axi_bid", "m_axi_rid", "m_axi_awready",
+    "m_axi_wready", "m_axi_bresp", "m_axi_bvalid", "m_axi_arready", "m_axi_rdata",
     "m_axi_rresp", "m_axi_rlast", "m_axi_rvalid",
 )
 

@@ -11,13 +11,13 @@ module nfu_chip(input clk, input rst, output reg done);
     integer script, result, got;
     reg [31:0] number, address, count, limit, gaps, seed, random, waited;
     reg [4:0] state;
+    reg begun;
 
     reg awvalid, wvalid, arvalid, bready, rready;
     wire awready, wready, arready, bvalid, rvalid, interrupt;
     wire [1:0] bresp, rresp;
     wire [31:0] rdata;
     reg [31:0] wdata;
-    reg [31:0] tick;
 
     top top(.clk(clk), .rst(rst), .interrupt(interrupt),
             .s_axil_awvalid(awvalid), .s_axil_awready(awready), .s_axil_awaddr(address), .s_axil_awprot(3'd0),
@@ -36,7 +36,7 @@ module nfu_chip(input clk, input rst, output reg done);
     endfunction
 
     localparam COMMAND = 0, WRITE = 1, WRITING = 2, READ = 3, READING = 4, START = 5, WAITING = 6,
-               CLEARING = 7, END = 8;
+               END = 7;
 
     initial begin
         if (!$value$plusargs("script=%s", name)) $fatal(1, "plusarg script needed");
@@ -48,13 +48,12 @@ module nfu_chip(input clk, input rst, output reg done);
         if (!$value$plusargs("seed=%d", seed)) seed = 0;
         random = seed ^ 32'h9e3779b9;
         {awvalid, wvalid, arvalid, bready, rready, done} = 0;
-        {address, count, limit, waited, wdata, tick} = 0;
+        {address, count, limit, waited, wdata, begun} = 0;
         state = COMMAND;
     end
 
     always @(posedge clk) if (!rst && !done) begin
         random <= next(random);
-        tick <= tick + 1;
         if (awready && awvalid) awvalid <= 0;
         if (wready && wvalid) wvalid <= 0;
         if (arready && arvalid) arvalid <= 0;
@@ -109,19 +108,18 @@ module nfu_chip(input clk, input rst, output reg done);
                 wdata <= 3;                     // start, with interrupt
                 {awvalid, wvalid} <= 2'b11;
                 waited <= 0;
+                begun <= 0;
                 state <= WAITING;
             end
             WAITING: begin
                 waited <= waited + 1;
-                if (interrupt && !bvalid || waited == limit) begin
+                // Once the start is answered the interrupt of the run before is gone.
+                if (bvalid && bready) begun <= 1;
+                if (begun && interrupt || waited == limit) begin
                     $fwrite(result, "%0s %0d\n", waited == limit ? "stuck" : "done", waited);
-                    wdata <= 4;                 // forget that it was done
-                    {awvalid, wvalid} <= 2'b11;
-                    state <= CLEARING;
-                    $display("progress %0d", tick);
+                    state <= COMMAND;
                 end
             end
-            CLEARING: if (bvalid && bready) state <= COMMAND;
             default: begin
                 $fclose(result);
                 done <= 1;

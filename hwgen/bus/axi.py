@@ -22,14 +22,17 @@ BEATS = 256
 
 
 class AxiSignature(wiring.Signature):
-    """AXI4 without identifiers, seen from the manager. Bursts are INCR, words whole."""
+    """AXI4 with identifiers of one bit, always 0, seen from the manager. Bursts are INCR, words
+    whole.
+    """
 
     def __init__(self, *, data_bits: int) -> None:
         self.data_bits = data_bits
         address: dict[str, Any] = {}
         for channel in ("aw", "ar"):
             address |= {
-                f"{channel}valid": Out(1), f"{channel}ready": In(1), f"{channel}addr": Out(32),
+                f"{channel}id": Out(1), f"{channel}valid": Out(1), f"{channel}ready": In(1),
+                f"{channel}addr": Out(32),
                 f"{channel}len": Out(8), f"{channel}size": Out(3), f"{channel}burst": Out(2),
                 f"{channel}lock": Out(1), f"{channel}cache": Out(4), f"{channel}prot": Out(3),
             }
@@ -37,8 +40,8 @@ class AxiSignature(wiring.Signature):
             **address,
             "wvalid": Out(1), "wready": In(1), "wdata": Out(data_bits),
             "wstrb": Out(data_bits // 8), "wlast": Out(1),
-            "bvalid": In(1), "bready": Out(1), "bresp": In(2),
-            "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2),
+            "bid": In(1), "bvalid": In(1), "bready": Out(1), "bresp": In(2),
+            "rid": In(1), "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2),
             "rlast": In(1),
         })
 

@@ -113,8 +113,10 @@ class Compute(wiring.Component):
         write = Signal(name="table_write")
         place = Signal(SEARCH, name="table_place", reset_less=True)
         with m.If(fill.table):
-            m.d.sync += [entry.word_select(fill.word, bits).eq(fill.data)
-                         if config.entry_words > 1 else entry.eq(fill.data), place.eq(fill.line)]
+            m.d.sync += place.eq(fill.line)
+            for n in range(config.entry_words):
+                with m.If(fill.word == n):
+                    m.d.sync += entry[n * bits : (n + 1) * bits].eq(fill.data)
         m.d.sync += write.eq(fill.table & (fill.word == config.entry_words - 1))
         m.d.comb += [finisher.table_write.eq(write), finisher.table_entry.eq(place),
                      finisher.table_data.eq(entry)]

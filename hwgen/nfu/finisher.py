@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -141,7 +141,8 @@ class Finisher(wiring.Component):
         width = self.config.finishers * self.config.acc_bits
         chosen = Signal(width, name="sums_1", reset_less=True)
         later = Signal(width, name="sums_2", reset_less=True)
-        m.d.sync += [chosen.eq(held.word_select(group, width) if self.config.groups > 1 else held),
+        groups = [held[n * width : (n + 1) * width] for n in range(self.config.groups)]
+        m.d.sync += [chosen.eq(Array(groups)[group]),
                      later.eq(chosen)]
         return later
 

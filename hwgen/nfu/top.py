@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -126,6 +126,7 @@ class ChipTop(wiring.Component):
         wiring.connect(m, core.memory, memory.runs)
         low = (config.word_bytes - 1).bit_length()
         part = registers.window_address[2:low] if low > 2 else Signal(1, name="no_part")
+        words = [memory.peek_data[32 * n : 32 * n + 32] for n in range(memory.parts)]
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
             memory.peek.eq(registers.peek), memory.poke.eq(registers.poke),
@@ -133,8 +134,7 @@ class ChipTop(wiring.Component):
             memory.poke_address.eq(registers.window_address >> low),
             memory.poke_data.eq(registers.data.replicate(memory.parts)),
             memory.poke_mask.eq(1 << part if low > 2 else 1),
-            registers.window.eq(memory.peek_data.word_select(part, 32) if low > 2
-                                else memory.peek_data),
+            registers.window.eq(Array(words)[part] if low > 2 else memory.peek_data),
         ]
         return m
 

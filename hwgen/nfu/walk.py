@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Signal, signed, unsigned
+from amaranth import Array, Module, Signal, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -75,7 +75,8 @@ class TapList(wiring.Component):
                      write.addr.eq(self.write_word), write.data.eq(self.write_data)]
         m.d.sync += place.eq(at[:inner] if inner else 0)
         tap = Signal(32, name="held", reset_less=True)
-        m.d.sync += tap.eq(read.data.word_select(place, 32) if inner else read.data)
+        words = [read.data[32 * n : 32 * n + 32] for n in range(self.config.taps_in_word)]
+        m.d.sync += tap.eq(Array(words)[place] if inner else words[0])
         m.d.comb += self.tap.as_value().eq(tap)
         return m
 

@@ -95,7 +95,8 @@ def test_one_weight_wrong_is_seen(build_once: Once, verilator: Any) -> None:
     ((network, program),) = compiled((10,))
     load = next(one for one in program.instructions if one.op is Op.LOAD and one["buffer"] == 1)
     image = bytearray(program.image)
-    image[load["address"]] ^= 0x10
+    for n in range(16):
+        image[load["address"] + n] ^= 0xFF
     wrong = Program(**{**vars(program), "image": bytes(image)})
     (report,) = run_all(build_once, [(network, wrong)], "verilator")
     assert report["mismatches"] > 0
@@ -143,8 +144,8 @@ def test_corrupt_programs(build_once: Once, verilator: Any) -> None:
         ended, status, position = (answers.pop(0) for _ in range(3))
         assert ended[0] == "done", (where, values)
         assert int.from_bytes(status, "little") == 2 | fault << 4, (where, values)
-        # A fault that a unit finds comes when the next instruction is under way.
-        assert int.from_bytes(position, "little") in (64 * n, 64 * n + 64), (where, values)
+        # A fault that a unit finds comes when later instructions are under way.
+        assert 64 * n <= int.from_bytes(position, "little") <= 64 * n + 512, (where, values)
         ran = nfu.take_results(answers, program, network, 1)
         assert compare(network, program, image[None], None, ran)["passed"], (where, values)
 

@@ -9,6 +9,8 @@ import numpy as np
 from hwgen.layers import Int64Array
 from hwgen.nfu.config import Config
 
+TABLE = 1 << 12               # weights whose digits are counted by a table
+
 
 @cache
 def digits_of(value: int, largest_shift: int) -> tuple[tuple[int, int], ...]:
@@ -43,13 +45,21 @@ def canonical(value: int) -> list[tuple[int, int]]:
 
 def digit_counts(values: Int64Array, config: Config) -> Int64Array:
     """Return how many digits each weight takes; as multipliers take it, 1 (0 for a zero)."""
-    kinds, places = np.unique(values, return_inverse=True)
     if config.multipliers:
-        counts = (kinds != 0).astype(np.int64)
-    else:
-        largest = config.code.largest_shift
-        counts = np.array([len(digits_of(int(kind), largest)) for kind in kinds], np.int64)
+        return (values != 0).astype(np.int64)
+    largest = config.code.largest_shift
+    lo, hi = int(values.min(initial=0)), int(values.max(initial=0))
+    if hi - lo < TABLE:
+        return counts_of(lo, hi, largest)[values - lo]
+    kinds, places = np.unique(values, return_inverse=True)
+    counts = np.array([len(digits_of(int(kind), largest)) for kind in kinds], np.int64)
     return counts[places].reshape(values.shape)
+
+
+@cache
+def counts_of(lo: int, hi: int, largest_shift: int) -> Int64Array:
+    """Return how many digits each of the numbers lo..hi takes."""
+    return np.array([len(digits_of(value, largest_shift)) for value in range(lo, hi + 1)], np.int64)
 
 
 def planes(values: Int64Array, config: Config, count: int) -> tuple[Int64Array, Int64Array]:

@@ -135,6 +135,13 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
     return _Compiler(network, config, fold, sort, progress).run()
 
 
+def arranged_first(network: Network, config: Config, *, fold: bool = True,
+                   sort: bool = True) -> Arranged:
+    """Return the first task of a network with its filters in tiles, no further compiled."""
+    compiler = _Compiler(network, config, fold, sort, silent)
+    return compiler.arranged(tasks_of(network)[0])
+
+
 class _Compiler:
     def __init__(self, network: Network, config: Config, fold: bool, sort: bool,
                  progress: Progress) -> None:
@@ -186,16 +193,19 @@ class _Compiler:
             self.inputs["natural"] = view
         return self.views[name]
 
-    def _task(self, task: Task) -> TaskReport:
+    def arranged(self, task: Task) -> Arranged:
+        """Return a task with its filters in tiles."""
         terms, views = [], []
         for term in task.terms:
             folded = self._folded(task, term)
             terms.append(folded[0] if folded else term)
             views.append(folded[1] if folded else self._view(term.source))
-        if task.is_max and len({view.lo < 0 for view in views}) > 1:
-            raise AssertionError("one view")
         task = replace(task, terms=tuple(terms))
-        arranged = arrange(task, views, self.config, sort=self.sort)
+        return arrange(task, views, self.config, sort=self.sort)
+
+    def _task(self, task: Task) -> TaskReport:
+        arranged = self.arranged(task)
+        task = arranged.task
         maker = JobMaker(arranged, **self._regions(task, arranged))
         shape = tiling.best_shape(maker, self.scheduler)
         start = len(self.scheduler.code)
