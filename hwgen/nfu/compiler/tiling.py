@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwgen.errors import HwgenError
 from hwgen.nfu.compiler.jobs import Blob, JobMaker, Shape
 from hwgen.nfu.compiler.schedule import Scheduler, place_job, rings
 from hwgen.nfu.config import Config
@@ -112,23 +111,20 @@ def words_of(blob: Blob, config: Config) -> int:
 
 
 def time_of(maker: JobMaker, shape: Shape, limit: int | None) -> int | None:
-    """Return the cycles of a shape; None once they pass the limit."""
+    """Return the cycles of a shape; None if they pass the limit or a buffer is too small."""
     config = maker.config
     buffers = rings(config)
     total, running, storing = 0, 0, 0
-    try:
-        for count, job in enumerate(maker.jobs(shape)):
-            loads, spans = place_job(job, buffers, config)
-            loading = sum(
-                LOAD_EXTRA + (words_of(load.source, config) if isinstance(load.source, Blob)
-                              else load.source.words) for load in loads)
-            total += max(running, loading + storing)
-            running = job.work + COMPUTE_EXTRA
-            storing = job.store.words + LOAD_EXTRA if job.store else 0
-            if limit is not None and total >= limit or count > MAX_JOBS:
-                return None
-            if any(span[1] > buffers[buffer].size for buffer, span in spans.items()):
-                return None
-    except HwgenError:
-        return None
+    for count, job in enumerate(maker.jobs(shape)):
+        loads, spans = place_job(job, buffers, config)
+        loading = sum(
+            LOAD_EXTRA + (words_of(load.source, config) if isinstance(load.source, Blob)
+                          else load.source.words) for load in loads)
+        total += max(running, loading + storing)
+        running = job.work + COMPUTE_EXTRA
+        storing = job.store.words + LOAD_EXTRA if job.store else 0
+        if limit is not None and total >= limit or count > MAX_JOBS:
+            return None
+        if any(span[1] > buffers[buffer].size for buffer, span in spans.items()):
+            return None
     return total + running + storing

@@ -86,9 +86,10 @@ def test_sorted_filters_give_the_same_codes():
     network = Network((
         Input("x", 3, 6, 6, 0, 255, 8), conv("a", "x", first, around), codes("b", "a", 12),
         MaxPool("p", "b", (2, 2), (1, 1), (0, 0, 1, 1)),
-        conv("c", "p", second, around), Add("d", ("c", "p"), (0, 4)),
+        conv("c", "p", second, around), Add("d", ("c", "p"), (0, 0)),
         codes("e", "d", 12), Flatten("f", "e"),
         Dense("g", "f", one_digit((5, 432), 3), int64([0] * 5), int64([4] * 5))))
+    assert network.tensors["f"].channels == 432
     config = replace(CONFIG, tn=4)
     program = compile_network(network, config)
     assert compile_network(network, config, sort=False).tasks[0].steps > program.tasks[0].steps
