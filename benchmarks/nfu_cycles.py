@@ -229,16 +229,18 @@ def lenet5(part: float) -> dict[str, Any]:
 def measure() -> dict[str, Any]:
     """Return all figures."""
     base = Config(tn=16, segments=False, finishers=8, code=WeightCode.BASE)
-    wide32 = Config(tn=32, segments=False, finishers=16, code=WeightCode.BASE)
+    base32 = Config(tn=32, segments=False, finishers=16, code=WeightCode.BASE)
     plain = Config(tn=16, segments=False, finishers=8, code=WeightCode.PRODUCT)
     dense = resnet8()
     networks = [
         whole("ResNet-8, unmodified", dense, plain), whole("ResNet-8", dense, CONFIG),
-        whole("ResNet-8", dense, base), whole("ResNet-8", dense, wide32),
+        whole("ResNet-8", dense, base), whole("ResNet-8", dense, base32),
         whole("ResNet-8, half of the filters 1x1", lower_kernels(0.5, 1), CONFIG),
         whole("ResNet-8, half 1x1, whole tiles", lower_kernels(0.5, 16), CONFIG),
         whole("ResNet-8, 3/4 1x1, whole tiles", lower_kernels(0.75, 16), CONFIG),
         whole("ResNet-8, PSD1_P16", periodic_resnet8(), CONFIG),
+        whole("ResNet-8, half 1x1, whole tiles", lower_kernels(0.5, 16), base32),
+        whole("ResNet-8, PSD1_P16", periodic_resnet8(), base32),
     ]
     return {
         "published": published(), "reduced_kernels": reduced(),

@@ -80,6 +80,8 @@ def choose(network: Network, *, tn: int, code: str, axi: bool,
             continue
         config = Config(tn=tn, code=WeightCode(code), act_bits=act_bits, acc_bits=acc_bits,
                         total_bits=total_bits, segments=segments,
+                        # Lanes of short shifts leave room for more finishers.
+                        finishers=tn // 2 if code == "base" else tn // 4,
                         memory_bytes=0 if axi else 1 << 30)
         try:
             program = fitted(network, config, progress)

@@ -10,6 +10,7 @@ Every region begins at a multiple of 64 bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from hwgen.network import Network
 from hwgen.nfu.compiler import tiling
 from hwgen.nfu.compiler.arrange import Arranged, arrange
 from hwgen.nfu.compiler.jobs import Blob, JobMaker, Piece, Shape
+from hwgen.nfu.compiler.pairs import all_paired, unpaired_places
 from hwgen.nfu.compiler.schedule import Scheduler
 from hwgen.nfu.compiler.tasks import Task, Term, tasks_of
 from hwgen.nfu.compiler.views import (
@@ -119,7 +121,7 @@ class Program:
 
 
 def compile_network(network: Network, config: Config, *, fold: bool = True, sort: bool = True,
-                    progress: Progress = silent) -> Program:
+                    pair: bool = True, progress: Progress = silent) -> Program:
     """Compile a network for an NFU.
 
     Parameters
@@ -129,10 +131,21 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
         window by window.
     sort : bool
         Sort filters by their kernels' supports.
+    pair : bool
+        Keep tensors of few channels as pairs of columns; not for multipliers.
 
     Raises: HwgenError naming the layer and the reason if the network cannot run.
     """
-    return _Compiler(network, config, fold, sort, progress).run()
+    rounds: list[Mapping[str, tuple[int, ...]]] = []
+    changed = network
+    if pair and not config.multipliers:
+        changed, rounds = all_paired(network, config.tn)
+    program = _Compiler(changed, config, fold, sort, progress).run()
+    for region in program.results:
+        for shapes in reversed(rounds):
+            if region.layer in shapes:
+                region.gather = unpaired_places(region.gather, shapes[region.layer])
+    return replace(program, digest=network.digest)
 
 
 def arranged_first(network: Network, config: Config, *, fold: bool = True,
