@@ -56,6 +56,11 @@ little; the compiler adds one a digit to the bias.
 image, once for each way in which it is read (a first layer of few channels gets its taps side by
 side in the lanes); the results of every task. `program.bin` is the first two.
 
+**Narrow layers.** A first layer's taps are spread over idle input lanes: the image is stored window
+by window. A tensor of at most Tn / 2 channels is kept as pairs of columns, channel by channel side
+by side, so that two pixels share the lanes. Both are only orders of places; nothing is added to the
+hardware.
+
 **Cost of more digits.** A step is repeated for as many digits as the longest of its Tn x Tn weights
 has: weights of one digit take one pass, 8-bit weights up to four (their canonical signed digits).
 More than 16 are refused.

@@ -1,4 +1,4 @@
-"""Tensors in pairs of columns: the golden model of the rewritten network gives the same integers."""
+"""Tensors in pairs of columns: the golden model of the rewritten network gives equal integers."""
 
 from __future__ import annotations
 
