@@ -33,6 +33,9 @@ from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer
 
 
+Key = tuple[str, int, int, int]         # a task, a tile of filters, row and column of a block
+
+
 @dataclass(frozen=True)
 class Shape:
     """A way to cut a task. Parameters: rows, columns of a block; tiles of a chunk; chunks_outside,
@@ -102,7 +105,7 @@ class Job:
     pixels: Piece | None
     blobs: dict[Buffer, Blob]
     out_lines: int
-    out_key: tuple[int, ...]
+    out_key: Key
     store: Piece | None
     work: int
 
@@ -222,7 +225,7 @@ class JobMaker:
         direct = final and len(ends) == 1
         row, rows, column, columns = place
         fields, pixels = self._window(shape, chunk, place)
-        key = (id(self), tile, row, column)
+        key = (self.arranged.task.title, tile, row, column)
         fields |= {"first": int(n == 0), "last": int(direct)}
         blobs = {Buffer.TAPS: self._taps(chunk, pixels)}
         if not self.arranged.task.is_max:
@@ -241,12 +244,12 @@ class JobMaker:
                 yield self._again(count, key, end, place)
 
     def _made(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
-              count: int, key: tuple[int, ...], store: Piece | None, period: int) -> Job:
+              count: int, key: Key, store: Piece | None, period: int) -> Job:
         fields = {**fields, "period": period}
         return Job(fields, pixels, blobs, count, key, store, count * period)
 
     def _finished(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
-                  count: int, key: tuple[int, ...], end: tuple[Finish, Region, int, bool],
+                  count: int, key: Key, end: tuple[Finish, Region, int, bool],
                   place: tuple[int, int, int, int]) -> Job:
         finish, region, index, stored = end
         row, rows, column, columns = place
@@ -260,7 +263,7 @@ class JobMaker:
         piece = Piece(region, region.width, region.height, index, 1, row, rows, column, columns)
         return self._made(fields, pixels, blobs, count, key, piece if stored else None, period)
 
-    def _again(self, count: int, key: tuple[int, ...], end: tuple[Finish, Region, int, bool],
+    def _again(self, count: int, key: Key, end: tuple[Finish, Region, int, bool],
                place: tuple[int, int, int, int]) -> Job:
         """Finish partial sums once more: a step of zero weights after them."""
         config, tn = self.config, self.config.tn

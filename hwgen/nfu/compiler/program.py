@@ -168,8 +168,7 @@ class _Compiler:
     def run(self) -> Program:
         """Compile."""
         self._codes_fit()
-        tasks = {task.stored if task.argmax is None else task.argmax.name: task
-                 for task in tasks_of(self.network)}
+        tasks = {task.title: task for task in tasks_of(self.network)}
         reports = []
         for n, layer in enumerate(self.network.layers):
             self.progress("compiling", n, len(self.network.layers))
@@ -224,9 +223,8 @@ class _Compiler:
         start = len(self.scheduler.code)
         jobs = list(maker.jobs(shape))
         self.scheduler.add(jobs)
-        layer = task.argmax.name if task.argmax else task.stored
         steps = sum(len(part) for tile in arranged.steps for part in tile)
-        return TaskReport(layer, shape, len(arranged.tiles), steps, sum(job.work for job in jobs),
+        return TaskReport(task.title, shape, len(arranged.tiles), steps, sum(job.work for job in jobs),
                           self._products(task), start, len(self.scheduler.code))
 
     def _products(self, task: Task) -> int:

@@ -96,6 +96,11 @@ class Task:
         return self.name if self.finish is None else self.finish.name
 
     @property
+    def title(self) -> str:
+        """The layer that the task ends with; no two tasks have the same."""
+        return self.argmax.name if self.argmax is not None else self.stored
+
+    @property
     def is_max(self) -> bool:
         """True for a MaxPool."""
         return isinstance(self.finish, MaxPool)
