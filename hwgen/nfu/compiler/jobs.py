@@ -32,7 +32,6 @@ from hwgen.nfu.compiler.views import Part, Region
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer
 
-
 Key = tuple[str, int, int, int]         # a task, a tile of filters, row and column of a block
 
 

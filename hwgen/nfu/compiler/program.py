@@ -224,8 +224,9 @@ class _Compiler:
         jobs = list(maker.jobs(shape))
         self.scheduler.add(jobs)
         steps = sum(len(part) for tile in arranged.steps for part in tile)
-        return TaskReport(task.title, shape, len(arranged.tiles), steps, sum(job.work for job in jobs),
-                          self._products(task), start, len(self.scheduler.code))
+        return TaskReport(task.title, shape, len(arranged.tiles), steps,
+                          sum(job.work for job in jobs), self._products(task), start,
+                          len(self.scheduler.code))
 
     def _products(self, task: Task) -> int:
         """Products of weights that are not zero, for one image (pools and additions have none)."""
