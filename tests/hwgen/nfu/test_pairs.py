@@ -66,8 +66,9 @@ def test_residual_block(width, kernel, stride):
 
 
 def test_again_where_there_is_room():
-    rounds = check(block(16, 2, 3, channels=2), 8)
-    assert len(rounds) == 2
+    """A step of 4 columns is one of 2 pairs, and of 1 pair of pairs."""
+    assert len(check(block(16, 4, 5, channels=2), 8)) == 2
+    assert len(check(block(16, 2, 5, channels=2), 8)) == 1
 
 
 def test_fewer_cycles():
@@ -78,7 +79,8 @@ def test_fewer_cycles():
               for task in compile_network(network, config, pair=False).tasks}
     work = [sum(task.work for task in compile_network(network, config, pair=pair).tasks)
             for pair in (True, False)]
-    assert (pairs["e"], single["e"]) == (10, 10)              # but for half as many columns
+    # Nine taps of two digits and the addition; but for half as many columns.
+    assert (pairs["e"], single["e"]) == (19, 19)
     assert work[0] < 0.6 * work[1]
 
 
