@@ -18,12 +18,15 @@ RUN = 2                       # cycles that a run of a LOAD takes at least, if a
 
 @dataclass(frozen=True)
 class Memory:
-    """How memory behaves: cycles from a run asked for to its first word, beyond those of memory on
-    chip, and lost between runs.
+    """How memory behaves, beyond what memory on chip takes.
+
+    Parameters: latency, cycles from a run asked for to its first word; gap, lost between two runs;
+    answer, from a block's last word written to the answer.
     """
 
     latency: int = 0
     gap: int = 0
+    answer: int = 0
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Clock:
         words = INSTRUCTION_BYTES // self.config.word_bytes
         fetch = max(self.now, self.load_free)
         self.read_words += words
-        ready = fetch + words + FETCH
+        ready = fetch + words + FETCH + self.memory.latency
         waits = [ready]
         if one["wait_load"] or one.op is Op.LOAD:
             waits.append(self.load_free)
@@ -69,7 +72,7 @@ class Clock:
                 self.written_words += one["cols"] * one["rows"] * one["planes"]
                 run = one["cols"] + STORE_RUN + self.memory.gap
                 self.store_free = (start + one["rows"] * one["planes"] * run + STORE
-                                   + self.memory.latency)
+                                   + self.memory.answer)
             case Op.COMPUTE:
                 cycles = compute_cycles(one, self.config)
                 self.computing += cycles

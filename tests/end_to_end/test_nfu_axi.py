@@ -14,6 +14,7 @@ import pytest
 
 from hwgen.files import write_atomic
 from hwgen.layers import Int64Array
+from hwgen.nfu.clock import Memory
 from hwgen.nfu.emit import verilog_of
 from hwgen.nfu.estimate import estimate
 from hwgen.nfu.isa import Fault, Op
@@ -68,6 +69,8 @@ def test_networks_and_stalls(build_once: Once, verilator: Any) -> None:
             # The array's time does not depend on memory.
             assert outcome.registers["compute_cycles"] == estimate(program).compute_cycles
         assert outcomes[1].registers["cycles"] > outcomes[0].registers["cycles"]
+        expected = estimate(program, Memory(latency=1)).cycles
+        assert outcomes[0].registers["cycles"] == pytest.approx(expected, rel=0.02)
         assert outcomes[0].registers["status"] == 2
         assert outcomes[0].extra["cleared"] == 0
 
