@@ -13,6 +13,7 @@ from hwgen.nfu.config import Config, WeightCode
 from hwgen.verilog import add
 
 UP_BITS = 4                   # of a digit's shift to the left
+BASE_BITS = 3                 # of the shift by a filter's base
 SEARCH = (isa.SEGMENTS - 1).bit_length()
 
 
@@ -115,7 +116,7 @@ class FinishLane(wiring.Component):
         self.config = config
         self.has_base = config.code is WeightCode.BASE
         self.total_latency = 4 + (Segments.latency if config.segments else 0)
-        self.latency = self.total_latency + 3
+        self.latency = self.total_latency + 4
         members = {
             "acc": In(signed(config.acc_bits)), "entry": In(PARAMETER), "digit": In(2),
             "activate": In(1), "wrap": In(1), "lo": In(signed(17)), "hi": In(signed(17)),
@@ -131,7 +132,7 @@ class FinishLane(wiring.Component):
         # Cycle 0: the base; cycle 1: the bias.
         based, biased = (Signal(shape, name=name, reset_less=True) for name in ("based", "biased"))
         bias = Signal(signed(32), name="bias", reset_less=True)
-        base = self.entry.base if self.has_base else 0
+        base = self.entry.base[:BASE_BITS] if self.has_base else 0
         m.d.sync += [based.eq(self.acc << base), bias.eq(self.entry.bias),
                      biased.eq(based + bias)]
         whole = Signal(signed(48), name="offset_in")
@@ -173,7 +174,7 @@ class FinishLane(wiring.Component):
             line[name] = Mux(self.activate, getattr(segments, name), line[name])
 
     def _shift(self, m: Module) -> None:
-        """Three cycles: shift by the lowest bits of the amount, by the others, clip."""
+        """Four cycles: shift by the lowest bits of the amount, by the others, compare, clip."""
         config = self.config
         shape = signed(config.total_bits)
         amount = self._later(m, self.entry.shift, self.total_latency, "amount")
@@ -181,10 +182,12 @@ class FinishLane(wiring.Component):
         rest = Signal(3, name="amount_rest", reset_less=True)
         m.d.sync += [fine.eq(self.total >> amount[:3]), rest.eq(amount[3:]),
                      coarse.eq(fine >> (rest << 3))]
-        low, high = Signal(name="low"), Signal(name="high")
-        m.d.comb += [low.eq(coarse < self.lo), high.eq(coarse > self.hi)]
-        with m.If(self.wrap | ~(low | high)):
-            m.d.sync += self.code.eq(coarse)
+        low, high = (Signal(name=name, reset_less=True) for name in ("low", "high"))
+        inside = Signal(config.act_bits, name="unclipped", reset_less=True)
+        m.d.sync += [low.eq((coarse < self.lo) & ~self.wrap), inside.eq(coarse),
+                     high.eq((coarse > self.hi) & ~self.wrap)]
+        with m.If(~(low | high)):
+            m.d.sync += self.code.eq(inside)
         with m.Else():
             m.d.sync += self.code.eq(Mux(low, self.lo, self.hi))
 

@@ -151,7 +151,7 @@ PARAMETER = (
     Field("negative", 2, 22, 1, "the digit is negative"),
     Field("zero", 2, 23, 1, "there is no such digit"),
     Field("shift", 2, 24, 6, "final shift to the right"),
-    Field("base", 3, 0, 4, "the accumulator counts in units of 2**base"),
+    Field("base", 3, 0, 4, "the accumulator counts in units of 2**base, at most 2**7"),
 )
 # One segment of the piecewise-linear table, 16 bytes; its shift comes from the parameters.
 SEGMENT = (

@@ -63,7 +63,10 @@ class Neuron(wiring.Component):
         return m
 
     def _term(self, m: Module, n: int, x: Value, code: Value) -> Value:
-        """Two levels of 2:1 multiplexers, a register, the last level and the sign, a register."""
+        """Levels of 2:1 multiplexers, a register, the last level and the sign, a register.
+
+        Zero goes into the first level, the sign into the last one: each is still one LUT a bit.
+        """
         config = self.config
         width, largest = self.x_bits, config.code.largest_shift
         kind = config.code.value
@@ -73,16 +76,15 @@ class Neuron(wiring.Component):
             some, shift, below = code[:3].any(), code[:3], 1
         else:
             some, shift, below = code[-2], code[: config.weight_bits - 2], 0
-        first = Signal(signed(width + min(largest + below, 3)), name=f"first_{n}", reset_less=True)
-        m.d.sync += first.eq(Mux(some, (x << shift[:2]), 0))
+        levels = (largest + below).bit_length() - 1            # before the register
+        first = Signal(signed(width + (1 << levels) - 1), name=f"first_{n}", reset_less=True)
+        m.d.sync += first.eq(Mux(some, (x << shift[:levels]), 0))
         term = Signal(signed(config.product_bits), name=f"term_{n}", reset_less=True)
         minus = Signal(name=f"minus_{n}", reset_less=True)
         m.d.sync += minus.eq(sign)
-        product: Value = first
-        if largest > 3:
-            far = Signal(name=f"far_{n}", reset_less=True)
-            m.d.sync += far.eq(shift[2])
-            product = Mux(far, first << 4, first)
+        far = Signal(name=f"far_{n}", reset_less=True)
+        m.d.sync += far.eq(shift[levels])
+        product: Value = Mux(far, first << (1 << levels), first)
         product = (product >> below) if below else product
         m.d.sync += term.eq(Mux(minus, ~product, product))
         return term

@@ -22,6 +22,7 @@ from hwgen.nfu.compiler.views import View
 from hwgen.nfu.config import Config
 
 MAX_DIGITS = 16               # of a weight: passes of one step
+LARGEST_BASE = 7              # of an output channel: what the finisher shifts by
 AT_ONCE = 64                  # filters looked at together
 
 
@@ -158,7 +159,8 @@ def _bases(task: Task, views: Sequence[View], config: Config) -> Int64Array:
         else:
             bits |= np.bitwise_or.reduce(np.abs(term.weight).reshape(channels, -1), axis=1)
     lowest = bits & -bits
-    return np.minimum(np.where(bits == 0, 0, np.log2(np.maximum(lowest, 1)).astype(np.int64)), 15)
+    free = np.log2(np.maximum(lowest, 1)).astype(np.int64)
+    return np.minimum(np.where(bits == 0, 0, free), LARGEST_BASE)
 
 
 def _demand(task: Task, views: Sequence[View], base: Int64Array,
