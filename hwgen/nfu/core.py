@@ -64,7 +64,7 @@ class Dispatcher(wiring.Component):
         busy = Cat(self.load_busy, self.compute_busy, self.store_busy)
         asked = Cat(header["wait_load"], header["wait_compute"], header["wait_store"])
         own = Signal(3, name="own")
-        wrong = self._checks(m, header["opcode"], own)
+        wrong, held = self._checks(m, header["opcode"], own), Signal(4, name="wrong_held")
         m.d.comb += waiting.eq(((asked | own) & busy).any())
         with m.If(self.word_valid):
             m.d.sync += [self.instruction.eq(Cat(self.instruction, self.word)[
@@ -97,9 +97,12 @@ class Dispatcher(wiring.Component):
                 with m.Elif(count == words):
                     m.next = "DECODE"
             with m.State("DECODE"):
+                m.d.sync += held.eq(wrong)
+                m.next = "CHECK"
+            with m.State("CHECK"):
                 m.next = "ISSUE"
-                with m.If(wrong != 0):
-                    m.d.sync += status.fault.eq(wrong)
+                with m.If(held != 0):
+                    m.d.sync += status.fault.eq(held)
                     m.next = "HALT"
             with m.State("ISSUE"):
                 with m.If(broken):

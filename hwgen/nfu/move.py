@@ -57,6 +57,7 @@ class BlockWalk(wiring.Component):
             end.eq(at[self.low :] + block.cols),
             self.address.eq(at >> self.low), self.length.eq(block.cols),
         ]
+        m.d.sync += self.fault.eq(0)
         with m.If(self.start):
             m.d.sync += [block.eq(self.block), at.eq(self.block.address),
                          plane_at.eq(self.block.address), row.eq(0), plane.eq(0), looked.eq(0),
@@ -64,8 +65,7 @@ class BlockWalk(wiring.Component):
         with m.Elif(self.busy & ~looked):
             m.d.sync += looked.eq(1)
             with m.If(wrong):
-                m.d.comb += self.fault.eq(1)
-                m.d.sync += [self.busy.eq(0), looked.eq(0)]
+                m.d.sync += [self.fault.eq(1), self.busy.eq(0), looked.eq(0)]
         with m.Elif(self.valid & self.ready):
             m.d.sync += [looked.eq(0), row.eq(row + 1), at.eq(at + block.row_pitch)]
             with m.If(last_row):

@@ -158,7 +158,9 @@ class Walk(wiring.Component):
         m = Module()
         fields = self.fields
         fresh, active = Signal(name="fresh"), Signal(name="active")
-        step, beat = Signal(16, name="step"), Signal(16, name="beat")
+        # Counters run down, so that their ends are seen without an adder.
+        steps_left, beats_left = Signal(16, name="steps_left"), Signal(16, name="beats_left")
+        first = Signal(name="first_step")
         last_step, last_beat = Signal(name="last_step"), Signal(name="last_beat")
         marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
         mark = [Signal(marks, name=f"mark_{n}") for n in range(4)]
@@ -169,16 +171,17 @@ class Walk(wiring.Component):
         m.d.sync += started.eq(self.start)
         more = self._pixels(m, fresh, started)
         m.d.comb += [
-            last_step.eq(step + 1 == fields.steps), last_beat.eq(beat + 1 == fields.period),
+            last_step.eq(steps_left == 1), last_beat.eq(beats_left == 1),
             fresh.eq(started | (self.walking & last_beat & ~more["ending"])),
-            mark[0].valid.eq(active), mark[0].first.eq(step == 0), mark[0].last.eq(last_step),
+            mark[0].valid.eq(active), mark[0].first.eq(first), mark[0].last.eq(last_step),
             mark[0].ending.eq(more["ending"]),
         ]
         with m.If(fresh):
-            m.d.sync += [step.eq(0), beat.eq(0), active.eq(1), self.walking.eq(1),
-                         sb[0].eq(fields.sb_line)]
+            m.d.sync += [steps_left.eq(fields.steps), beats_left.eq(fields.period), first.eq(1),
+                         active.eq(1), self.walking.eq(1), sb[0].eq(fields.sb_line)]
         with m.Elif(self.walking):
-            m.d.sync += [step.eq(step + 1), beat.eq(beat + 1), sb[0].eq(sb[0] + ~fields.hold)]
+            m.d.sync += [steps_left.eq(steps_left - 1), beats_left.eq(beats_left - 1),
+                         first.eq(0), sb[0].eq(sb[0] + ~fields.hold)]
             with m.If(last_step):
                 m.d.sync += active.eq(0)
             with m.If(last_beat):
@@ -206,22 +209,24 @@ class Walk(wiring.Component):
     def _pixels(self, m: Module, fresh: Signal, started: Signal) -> dict[str, Any]:
         """Count columns and rows; return the pixel's base of two stages later, and ``ending``."""
         fields = self.fields
-        row, column = Signal(16, name="row"), Signal(16, name="column")
+        rows_left, columns_left = Signal(16, name="rows_left"), Signal(16, name="columns_left")
         row_line, line = Signal(16, name="row_line"), Signal(16, name="line_0")
         y, x = Signal(signed(16), name="y_0"), Signal(signed(16), name="x_0")
         last_column, ending = Signal(name="last_column"), Signal(name="ending")
-        m.d.comb += [last_column.eq(column + 1 == fields.cols),
-                     ending.eq(last_column & (row + 1 == fields.rows))]
+        m.d.comb += [last_column.eq(columns_left == 1),
+                     ending.eq(last_column & (rows_left == 1))]
         with m.If(started):
-            m.d.sync += [row.eq(0), column.eq(0), row_line.eq(fields.in_line),
+            m.d.sync += [rows_left.eq(fields.rows), columns_left.eq(fields.cols),
+                         row_line.eq(fields.in_line),
                          line.eq(fields.in_line), y.eq(fields.y), x.eq(fields.x)]
         with m.Elif(fresh):
             with m.If(last_column):
-                m.d.sync += [row.eq(row + 1), column.eq(0), row_line.eq(row_line + fields.in_row),
+                m.d.sync += [rows_left.eq(rows_left - 1), columns_left.eq(fields.cols),
+                             row_line.eq(row_line + fields.in_row),
                              line.eq(row_line + fields.in_row), y.eq(y + fields.step_y),
                              x.eq(fields.x)]
             with m.Else():
-                m.d.sync += [column.eq(column + 1), line.eq(line + fields.in_col),
+                m.d.sync += [columns_left.eq(columns_left - 1), line.eq(line + fields.in_col),
                              x.eq(x + fields.step_x)]
         later: dict[str, Any] = {"ending": ending}
         for name, value in (("line", line), ("y", y), ("x", x)):

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.files import write_atomic
+from hwgen.files import read_json, write_atomic
+from hwgen.netfile import save
 from hwgen.network import Network
 from hwgen.nfu.compiler.program import Program
-from hwgen.nfu.emit import verilog_of
+from hwgen.nfu.emit import verilog_of, write_design
 from hwgen.nfu.estimate import estimate
 from hwgen.nfu.isa import MEMORY_WINDOW, REGISTER, Fault, Op
 from hwgen.sim import nfu
 from hwgen.sim.build import Simulator
-from hwgen.sim.nfu_verify import compare
+from hwgen.sim.nfu_verify import compare, verify
 from tests.hwgen.nfu.programs import CONFIG, compiled, with_instruction
-from tests.networks import random_images
+from tests.networks import random_images, random_network
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 FEW = (0, 1, 2, 4, 5, 7, 9, 10, 12, 13, 30, 31)
@@ -89,6 +90,22 @@ def test_networks_on_icarus(build_once: Once, icarus: str) -> None:
     for (network, program), report in zip(
             cases, run_all(build_once, cases, "icarus"), strict=True):
         check(network, program, report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", ["chip", "axi"])
+def test_verify(memory: str, tmp_path: Path, verilator: Any) -> None:
+    """From a network file to verify.json, by the functions behind the command line."""
+    save(random_network(10), tmp_path / "in.npz")
+    write_design(tmp_path / "in.npz", tmp_path / "rtl", tn=4, axi=memory == "axi")
+    report = verify(tmp_path / "rtl", images=2, stalls=memory == "axi")
+    assert report["passed"], (report["first_difference"], report["problems"])
+    assert report["engine"] == "nfu"
+    assert report["images"] == 2
+    assert report["compute_cycles"] == report["compute_cycles_estimated"]
+    if memory == "chip":
+        assert report["cycles_per_image"] == report["interval"]
+    assert read_json(tmp_path / "rtl" / "verify.json")["digest"] == report["digest"]
 
 
 def test_one_weight_wrong_is_seen(build_once: Once, verilator: Any) -> None:
