@@ -13,7 +13,7 @@ import hwgen
 from hwgen import netfile
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
-from hwgen.network import Activation, Network
+from hwgen.network import Activation, ArgMax, Network
 from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.config import SIZES, Config, WeightCode
@@ -70,9 +70,10 @@ def choose(network: Network, *, tn: int, code: str, axi: bool,
     """
     if tn not in SIZES:
         raise HwgenError(f"--tn must be one of {', '.join(map(str, SIZES))}, not {tn}")
-    ranges = [(tensor.lo, tensor.hi) for tensor in network.tensors.values()
-              if tensor.lo is not None and tensor.hi is not None]
-    narrow = all(hi - lo < 256 and lo >= -128 and (lo == 0 or hi < 128) for lo, hi in ranges[:-1])
+    tensors = [network.tensors[layer.name] for layer in network.layers
+               if not isinstance(layer, ArgMax)]
+    narrow = all(-128 <= tensor.lo and tensor.hi < (256 if tensor.lo == 0 else 128)
+                 for tensor in tensors if tensor.lo is not None and tensor.hi is not None)
     segments = any(isinstance(layer, Activation) for layer in network.layers)
     program, refused = None, None
     for act_bits, acc_bits, total_bits in WIDTHS:
