@@ -135,7 +135,7 @@ async def cases(dut: Any) -> None:
             outcomes.append(await one_case(bench, case))
             for k, (address, count) in enumerate(case["reads"]):
                 found[f"r{n}_{k}"] = np.frombuffer(bench.ram.read(address, count), np.uint8)
-    np.savez("reads.npz", **found)
+    np.savez("reads.npz", allow_pickle=False, **found)
     Path("outcomes.json").write_text(json.dumps(outcomes))
 
 

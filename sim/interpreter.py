@@ -290,7 +290,8 @@ class Interpreter:
         codes = totals >> shifts
         if not one["wrap"]:
             codes = np.clip(codes, one["lo"], one["hi"])
-        return codes & (1 << config.act_bits) - 1
+        kept: Int64Array = codes & (1 << config.act_bits) - 1
+        return kept
 
     def _line(self, acc: Int64Array, digits: int) -> Int64Array:
         """Evaluate the piecewise-linear table: the last segment that starts at or below."""

@@ -59,7 +59,7 @@ def load_nfu(directory: Path, progress: Progress = silent) -> NfuFolder:
     path = Path(directory)
     network = load(path / "net.npz")
     values = read_json(path / "nfu.json")
-    digests = {"top.v": verilog_digest(path / "top.v")}
+    digests: dict[str, Any] = {"top.v": verilog_digest(path / "top.v")}
     for name in ("nfu.json", "ports.json", "plan.json"):
         found = read_json(path / name)
         digests[name] = found.get("digest") if isinstance(found, dict) else None

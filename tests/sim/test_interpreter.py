@@ -82,7 +82,7 @@ def test_one_weight_wrong_is_seen(residual):
     image = bytearray(program.image)
     for n in range(16):
         image[load["address"] + n] ^= 0xFF
-    sent = random_images(network, 1, 1)[0]
+    sent = random_images(network, 3, 1)[2]                    # a checkerboard
     good = interpreted(program, network, sent)
     bad = interpreted(replace(program, image=bytes(image)), network, sent)
     assert any(not np.array_equal(good[name], bad[name]) for name in good)

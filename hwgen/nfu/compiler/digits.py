@@ -50,7 +50,8 @@ def digit_counts(values: Int64Array, config: Config) -> Int64Array:
     largest = config.code.largest_shift
     lo, hi = int(values.min(initial=0)), int(values.max(initial=0))
     if hi - lo < TABLE:
-        return counts_of(lo, hi, largest)[values - lo]
+        found: Int64Array = counts_of(lo, hi, largest)[values - lo]
+        return found
     kinds, places = np.unique(values, return_inverse=True)
     counts = np.array([len(digits_of(int(kind), largest)) for kind in kinds], np.int64)
     return counts[places].reshape(values.shape)

@@ -80,8 +80,8 @@ def _rewritten(layer: Layer, network: Network, chosen: set[str]) -> Layer:
         case Conv2d():
             return _conv(layer, network, chosen)
         case Requantise() if layer.name in chosen:
-            return replace(layer, **{name: np.tile(getattr(layer, name), 2)
-                                     for name in ("multiplier", "offset", "shift")})
+            return replace(layer, multiplier=np.tile(layer.multiplier, 2),
+                           offset=np.tile(layer.offset, 2), shift=np.tile(layer.shift, 2))
     return layer
 
 
@@ -116,12 +116,12 @@ def _conv(layer: Conv2d, network: Network, chosen: set[str]) -> Conv2d:
         padding=(top, -first, bottom, right), dilation=(layer.dilation[0], 1))
 
 
-def all_paired(network: Network, tn: int) -> tuple[Network, list[Mapping[str, tuple[int, ...]]]]:
+def all_paired(network: Network, tn: int) -> tuple[Network, list[Mapping[str, tuple[int, int, int]]]]:
     """Pair again and again while that is possible.
 
     Returns: the network, and of each round the shapes before it of the tensors that it paired.
     """
-    rounds: list[Mapping[str, tuple[int, ...]]] = []
+    rounds: list[Mapping[str, tuple[int, int, int]]] = []
     for _ in range(ROUNDS):
         changed, names = paired(network, tn)
         if not names:

@@ -136,7 +136,7 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
 
     Raises: HwgenError naming the layer and the reason if the network cannot run.
     """
-    rounds: list[Mapping[str, tuple[int, ...]]] = []
+    rounds: list[Mapping[str, tuple[int, int, int]]] = []
     changed = network
     if pair and not config.multipliers:
         changed, rounds = all_paired(network, config.tn)
@@ -218,7 +218,7 @@ class _Compiler:
     def _task(self, task: Task) -> TaskReport:
         arranged = self.arranged(task)
         task = arranged.task
-        maker = JobMaker(arranged, **self._regions(task, arranged))
+        maker = JobMaker(arranged, *self._regions(task, arranged))
         shape = tiling.best_shape(maker, self.scheduler)
         start = len(self.scheduler.code)
         jobs = list(maker.jobs(shape))
@@ -234,24 +234,25 @@ class _Compiler:
         return pixels * sum(int(np.count_nonzero(term.weight)) for term in task.terms
                             if term.weight is not None)
 
-    def _regions(self, task: Task, arranged: Arranged) -> dict[str, Region | None]:
+    def _regions(self, task: Task, arranged: Arranged
+                 ) -> tuple[Region | None, Region | None, Region | None]:
+        """Return the regions of a task's codes, accumulators and classes."""
         network, config = self.network, self.config
         if task.finish is not None:
             view = stored_view(task.stored, network.tensors[task.stored], arranged.tiles, config.tn)
             self.views[task.stored] = view
-            return {"result": self._result(view.parts[0].region)}
-        found: dict[str, Region | None] = {}
+            return self._result(view.parts[0].region), None, None
+        raw = classes = None
         if task.keep:
             pieces = -(-config.acc_bits // config.act_bits)
             view = stored_view(task.name, task.tensor, arranged.tiles, config.tn, "raw", pieces)
-            found["raw"] = self._result(view.parts[0].region)
+            raw = self._result(view.parts[0].region)
         if task.argmax is not None:
             height, width = task.tensor.height, task.tensor.width
             gather = np.full((1, height, width, config.tn), -1, np.int64)
             gather[0, :, :, 0] = np.arange(height * width).reshape(height, width)
-            found["classes"] = self._result(
-                Region(task.argmax.name, "class", 1, height, width, gather))
-        return found
+            classes = self._result(Region(task.argmax.name, "class", 1, height, width, gather))
+        return None, raw, classes
 
     def _result(self, region: Region) -> Region:
         self.results.append(region)

@@ -68,7 +68,8 @@ class Load:
 def place_job(job: Job, buffers: dict[Buffer | None, Ring],
               config: Config) -> tuple[list[Load], dict[Buffer | None, Span]]:
     """Return the loads a job needs and where all of its data lie, NBout (None) among them."""
-    loads, spans = [], {}
+    loads: list[Load] = []
+    spans: dict[Buffer | None, Span] = {}
     for buffer, blob in job.blobs.items():
         lines = blob.lines
         if buffer is Buffer.TAPS:                      # whole words

@@ -177,10 +177,10 @@ def folded_view(layer: str, source: Tensor, height: int, width: int, tn: int,
             planes.append(np.where(inside, flat, -1))
     count = len(planes)
     tiles = -(-count // tn)
-    gather = np.full((tiles * tn, height, width), -1, np.int64)
-    gather[:count] = planes
-    gather = gather.reshape(tiles, tn, height, width).transpose(0, 2, 3, 1)
+    flat_places = np.full((tiles * tn, height, width), -1, np.int64)
+    flat_places[:count] = planes
+    gather = flat_places.reshape(tiles, tn, height, width).transpose(0, 2, 3, 1)
     region = Region(layer, "codes", tiles, height, width, np.ascontiguousarray(gather))
-    channel = np.arange(count)
-    return View((Part(region, tiles, height, width),), np.zeros(count, np.int64), channel // tn,
-                channel % tn, source.lo or 0, source.hi or 0)
+    tile, lane = np.divmod(np.arange(count), tn)
+    return View((Part(region, tiles, height, width),), np.zeros(count, np.int64), tile, lane,
+                 source.lo or 0, source.hi or 0)
