@@ -10,6 +10,7 @@ import typer
 from hwgen.commands import common
 from hwgen.errors import HwgenError
 from hwgen.files import read_json, write_atomic
+from hwgen.progress import Progress
 
 
 def rtl(
@@ -29,42 +30,69 @@ def rtl(
         typer.Option("--fit", metavar="TARGET", help="Stream: the fastest engine that fits."),
     ] = None,
     clock: Annotated[
-        float,
-        typer.Option("--clock", metavar="MHZ", help="The clock of the constraint files."),
-    ] = 100.0,
+        float | None,
+        typer.Option("--clock", metavar="MHZ",
+                     help="Stream: the clock of the constraint files; default 100."),
+    ] = None,
+    tn: Annotated[
+        int | None, typer.Option("--tn", metavar="N", help="nfu: lanes, 4, 8, 16 (default) or 32.")
+    ] = None,
+    code: Annotated[
+        Literal["wide", "narrow", "base", "product"] | None,
+        typer.Option("--code", help="nfu: how a weight's digit is stored; product: multipliers."),
+    ] = None,
+    memory: Annotated[
+        Literal["chip", "axi"] | None,
+        typer.Option("--memory", help="nfu: memory on chip (default), or outside behind AXI4."),
+    ] = None,
 ) -> None:
     """Write the Verilog of a network file.
 
-    DIR gets net.npz, top.v, ports.json, plan.json; for a project that takes the design in,
-    top.core (FuseSoC), top_instance.v, constraints/ and tb/, a test bench in plain Verilog.
+    DIR gets net.npz, top.v, ports.json, plan.json; of an NFU also program.bin and nfu.json; of a
+    streaming engine, for a project that takes it in, top.core (FuseSoC), top_instance.v,
+    constraints/ and tb/, a test bench in plain Verilog.
     """
-    if engine == "nfu":
-        raise HwgenError("engine nfu is not built yet: use stream")
+    if engine == "stream" and (tn, code, memory) != (None, None, None):
+        raise HwgenError("--tn, --code and --memory are of --engine nfu")
+    if engine == "nfu" and (cycles, target, clock) != (None, None, None):
+        raise HwgenError("--cycles-per-pixel, --fit and --clock are of --engine stream")
     if cycles is not None and target is not None:
         raise HwgenError("--cycles-per-pixel or --fit, not both")
     common.existing_file(net)
     common.writable_folder(out)
-    from hwgen.stream import emit
-
     with common.progress_display() as progress:
-        plan = emit.write_design(net, out, cycles_per_pixel=cycles,
-                                 chip=None if target is None else chip(target),
-                                 progress=progress)
+        if engine == "nfu":
+            from hwgen.nfu import emit as nfu_emit
+
+            plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
+                                         axi=memory == "axi", progress=progress)
+        else:
+            plan = _stream(net, out, cycles, target, clock, progress)
     take_records(net.parent, out, plan["digest"])
-    hand_over(out, clock)
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
         f"digest {plan['digest'][:12]}"
     )
 
 
-def hand_over(out: Path, clock: float = 100.0) -> None:
-    """Write what a larger project needs beside a streaming design's top.v."""
-    from hwgen.integrate.files import write_files
+def _stream(
+    net: Path,
+    out: Path,
+    cycles: float | None,
+    target: str | None,
+    clock: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The streaming engine, and what a larger project needs beside its top.v."""
+    from hwgen.integrate.files import MHZ, write_files
     from hwgen.sim.plain import write_bench
+    from hwgen.stream import emit
 
-    write_files(out, read_json(out / "ports.json"), mhz=clock)
+    plan = emit.write_design(net, out, cycles_per_pixel=cycles,
+                             chip=None if target is None else chip(target), progress=progress)
+    write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     write_bench(out)
+    return plan
 
 
 def chip(target: str) -> Any:

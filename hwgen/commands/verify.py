@@ -57,8 +57,13 @@ def verify(
     means, deviations = common.channel_values(mean, "--mean"), common.channel_values(std, "--std")
     if wave is not None:
         common.writable_file(wave)
-    from hwgen.sim.verify import verify as run_verify
+    from hwgen.sim import nfu_verify
+    from hwgen.sim.verify import verify as stream_verify
 
+    nfu = nfu_verify.is_nfu(directory)
+    run_verify = nfu_verify.verify if nfu else stream_verify
+    if gates and nfu:
+        raise HwgenError("--gates is of the streaming engine")
     if gates:
         from hwgen.sim.gates import find_netlist
 

@@ -143,9 +143,9 @@ def test_wrong_usage(run: Run, arguments: list[str], words: str) -> None:
     assert err.count("\n") == 1
 
 
-def test_engine_that_is_not_built(run: Run, tmp_path: Path) -> None:
-    result = run("rtl", "net.npz", "--engine", "nfu", "--out", tmp_path)
-    assert_refused(result, "engine nfu is not built yet: use stream")
+def test_flags_of_the_other_engine(run: Run, tmp_path: Path) -> None:
+    result = run("rtl", "net.npz", "--tn", "8", "--out", tmp_path)
+    assert_refused(result, "--tn, --code and --memory are of --engine nfu")
 
 
 def test_network_file_missing(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""The hardware's clock in Python: when each unit is free, instruction by instruction.
+
+It follows the dispatcher and the three units event by event; with memory on chip it is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.nfu.config import Config
+from hwgen.nfu.isa import INSTRUCTION_BYTES, Instruction, Op
+
+# Cycles beyond the words: of a fetch, from FETCH to ISSUE; of a LOAD or STORE, from its start until
+# it is free again; of each run of a STORE, whose first word comes out of NBout then.
+FETCH, LOAD, STORE, STORE_RUN = 8, 5, 2, 4
+RUN = 2                       # cycles that a run of a LOAD takes at least, if another one follows
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How memory behaves, beyond what memory on chip takes.
+
+    Parameters: latency, cycles from a run asked for to its first word; gap, lost between two runs;
+    answer, from a block's last word written to the answer.
+    """
+
+    latency: int = 0
+    gap: int = 0
+    answer: int = 0
+
+
+@dataclass
+class Clock:
+    """The time at which each unit is free.
+
+    Parameters: config; memory; now, when the dispatcher fetches; load_free, compute_free,
+    store_free; computing, cycles in which a COMPUTE runs; words read and written.
+    """
+
+    config: Config
+    memory: Memory = Memory()
+    now: int = 0
+    load_free: int = 0
+    compute_free: int = 0
+    store_free: int = 0
+    computing: int = 0
+    read_words: int = 0
+    written_words: int = 0
+
+    def step(self, one: Instruction) -> None:
+        """Fetch and start one instruction."""
+        words = INSTRUCTION_BYTES // self.config.word_bytes
+        fetch = max(self.now, self.load_free)
+        self.read_words += words
+        ready = fetch + words + FETCH + self.memory.latency
+        waits = [ready]
+        if one["wait_load"] or one.op is Op.LOAD:
+            waits.append(self.load_free)
+        if one["wait_compute"] or one.op is Op.COMPUTE:
+            waits.append(self.compute_free)
+        if one["wait_store"] or one.op is Op.STORE:
+            waits.append(self.store_free)
+        start = max(waits)
+        self.now = start + 1
+        match one.op:
+            case Op.LOAD:
+                self.read_words += one["cols"] * one["rows"] * one["planes"]
+                run = max(one["cols"] + self.memory.gap, RUN)
+                self.load_free = (start + (one["rows"] * one["planes"] - 1) * run + one["cols"]
+                                  + LOAD + self.memory.latency)
+            case Op.STORE:
+                self.written_words += one["cols"] * one["rows"] * one["planes"]
+                run = one["cols"] + STORE_RUN + self.memory.gap
+                self.store_free = (start + one["rows"] * one["planes"] * run + STORE
+                                   + self.memory.answer)
+            case Op.COMPUTE:
+                cycles = compute_cycles(one, self.config)
+                self.computing += cycles
+                self.compute_free = start + 1 + cycles
+            case Op.END:
+                self.now = start + 2
+
+
+def compute_cycles(one: Instruction, config: Config) -> int:
+    """Return the cycles for which a COMPUTE is busy."""
+    levels = (config.tn - 1).bit_length()
+    pixels = one["rows"] * one["cols"]
+    cycles = (pixels - 1) * one["period"] + one["steps"]
+    cycles += 8 if one["max"] else 10 + levels
+    if one["last"]:
+        cycles += config.groups * one["digits"] + finish_latency(config)
+    return cycles
+
+
+def finish_latency(config: Config) -> int:
+    """Return the finisher's latency (hwgen.nfu.finisher) without building it."""
+    total = 4 + (5 if config.segments else 0)
+    largest = (config.finishers - 1).bit_length() + 2
+    return 2 + total + max(4, largest) + 1

@@ -1,0 +1,374 @@
+"""A task as a list of jobs: what one COMPUTE does, with the loads it needs and the store after it.
+
+    for block of output pixels: for tile of filters: for chunk of input tiles: one job
+    (or block, chunk, tile, when the partial sums of all tiles fit NBout)
+
+The same pieces of weights, taps and pixels have the same key, by which the schedule knows that a
+buffer still holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from hwgen.layers import Activation
+from hwgen.nfu import isa
+from hwgen.nfu.compiler.arrange import Arranged, Step
+from hwgen.nfu.compiler.digits import digit_counts, encode_line, planes
+from hwgen.nfu.compiler.finish import (
+    Finish,
+    check_segments,
+    check_sums,
+    finish_class,
+    finish_codes,
+    finish_raw,
+)
+from hwgen.nfu.compiler.tasks import Term
+from hwgen.nfu.compiler.views import Part, Region
+from hwgen.nfu.config import Config
+from hwgen.nfu.isa import Buffer
+
+Key = tuple[str, int, int, int]         # a task, a tile of filters, row and column of a block
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to cut a task. Parameters: rows, columns of a block; tiles of a chunk; chunks_outside,
+    chunks before filters.
+    """
+
+    rows: int
+    columns: int
+    tiles: int
+    chunks_outside: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Blob:
+    """Constant bytes in memory. Parameters: buffer they go to; lines they fill there; data."""
+
+    buffer: Buffer
+    lines: int
+    data: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A block of a region in memory: tiles, rows and columns from some place on."""
+
+    region: Region
+    width: int                # of the region's rows, in words
+    height: int
+    tile: int
+    tiles: int
+    row: int
+    rows: int
+    column: int
+    columns: int
+
+    @property
+    def words(self) -> int:
+        """Words of it."""
+        return self.tiles * self.rows * self.columns
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What it is, among all pieces."""
+        return (id(self.region), self.width, self.tile, self.tiles, self.row, self.rows,
+                self.column, self.columns)
+
+    def meets(self, other: Piece) -> bool:
+        """Tell whether two pieces may share a word."""
+        if self.region is not other.region:
+            return False
+        if (self.width, self.height) != (other.width, other.height):
+            return True                         # seen through a Flatten
+        return (self.tile < other.tile + other.tiles and other.tile < self.tile + self.tiles
+                and self.row < other.row + other.rows and other.row < self.row + self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One COMPUTE.
+
+    Parameters: fields of the instruction but for its lines; pixels it reads (a Piece) and blobs it
+    needs by buffer; out, NBout lines it writes or None if those of the job before; store, where the
+    codes go, or None; cycles of the array.
+    """
+
+    fields: dict[str, int]
+    pixels: Piece | None
+    blobs: dict[Buffer, Blob]
+    out_lines: int
+    out_key: Key
+    store: Piece | None
+    work: int
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Steps of a tile of filters over input tiles that are loaded together.
+
+    Parameters: term, number of it; part of the view; first and tiles, of that part; steps.
+    """
+
+    term: int
+    part: Part
+    first: int
+    tiles: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(eq=False)
+class JobMaker:
+    """Makes the jobs of one arranged task, for any shape."""
+
+    arranged: Arranged
+    result: Region | None = None        # of codes or the class
+    raw: Region | None = None
+    classes: Region | None = None
+    _blobs: dict[object, Blob] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_sums(self.arranged)
+        if isinstance(self.arranged.task.finish, Activation):
+            check_segments(self.arranged, self.arranged.task.finish)
+
+    @property
+    def config(self) -> Config:
+        """Of the NFU."""
+        return self.arranged.config
+
+    @cached_property
+    def finishes(self) -> list[list[tuple[Finish, Region, int, bool]]]:
+        """For each tile of filters, what is made of its sums: the finishing, the region and tile
+        stored to, and whether there is something to store.
+        """
+        arranged, config = self.arranged, self.config
+        found: list[list[tuple[Finish, Region, int, bool]]] = []
+        for n, members in enumerate(arranged.tiles):
+            ends = []
+            if self.result is not None:
+                ends.append((finish_codes(arranged, members), self.result, n, True))
+            if self.raw is not None:
+                pieces = self.raw.pieces
+                ends += [(finish_raw(arranged, members, p), self.raw, n * pieces + p, True)
+                         for p in range(pieces)]
+            if self.classes is not None:
+                last = n == len(arranged.tiles) - 1
+                finish = finish_class(arranged, members, first=n == 0, base=n * config.tn)
+                ends.append((finish, self.classes, 0, last))
+            found.append(ends)
+        return found
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def chunks(self, tile: int, size: int) -> list[Chunk]:
+        """Return the chunks of a tile of filters, those of the term with most steps last."""
+        views, found = self.arranged.views, []
+        limit = min(self.config.sb_lines, self.config.tap_count)
+        terms = sorted(range(len(views)), key=lambda n: len(self.arranged.steps[tile][n]))
+        for n in terms:
+            steps, bases = self.arranged.steps[tile][n], views[n].tile_base
+            for index, part in enumerate(views[n].parts):
+                base = int(bases[index])
+                here = [step for step in steps if base <= step.tile < base + part.tiles]
+                while here:
+                    first = here[0].tile
+                    some = [step for step in here if step.tile < first + size][:limit]
+                    last = max(step.tile for step in some)
+                    found.append(Chunk(n, part, first - base, last - first + 1, tuple(some)))
+                    here = here[len(some):]
+        if not found:
+            part = views[0].parts[0]
+            found.append(Chunk(0, part, 0, 1, (Step(0, 0, 0),)))
+        return found
+
+    def reach(self, n: int) -> tuple[int, int]:
+        """Return the rows and columns that a term's window spans."""
+        term = self.arranged.task.terms[n]
+        return ((term.kernel[0] - 1) * term.dilation[0] + 1,
+                (term.kernel[1] - 1) * term.dilation[1] + 1)
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def jobs(self, shape: Shape) -> Iterator[Job]:
+        """Yield the jobs in order."""
+        tensor = self.arranged.task.tensor
+        tiles = range(len(self.arranged.tiles))
+        for row in range(0, tensor.height, shape.rows):
+            for column in range(0, tensor.width, shape.columns):
+                rows = min(shape.rows, tensor.height - row)
+                columns = min(shape.columns, tensor.width - column)
+                place = (row, rows, column, columns)
+                if not shape.chunks_outside:
+                    for tile in tiles:
+                        chunks = self.chunks(tile, shape.tiles)
+                        for n in range(len(chunks)):
+                            yield from self._job(shape, tile, chunks, n, place)
+                else:
+                    lists = [self.chunks(tile, shape.tiles) for tile in tiles]
+                    for n in range(max(map(len, lists))):
+                        for tile in tiles:
+                            if n < len(lists[tile]):
+                                yield from self._job(shape, tile, lists[tile], n, place)
+
+    def _job(self, shape: Shape, tile: int, chunks: list[Chunk], n: int,
+             place: tuple[int, int, int, int]) -> Iterator[Job]:
+        chunk, ends = chunks[n], self.finishes[tile]
+        final = n == len(chunks) - 1
+        direct = final and len(ends) == 1
+        row, rows, column, columns = place
+        fields, pixels = self._window(shape, chunk, place)
+        key = (self.arranged.task.title, tile, row, column)
+        fields |= {"first": int(n == 0), "last": int(direct)}
+        blobs = {Buffer.TAPS: self._taps(chunk, pixels)}
+        if not self.arranged.task.is_max:
+            blobs[Buffer.SB] = self._weights(tile, chunk)
+            fields["hold"] = int(blobs[Buffer.SB].lines < len(chunk.steps))
+        if self.config.multipliers:
+            fields |= self._walk(chunk, pixels)
+            del blobs[Buffer.TAPS]
+        count = rows * columns
+        if not direct:
+            yield self._made(fields, pixels, blobs, count, key, None, len(chunk.steps))
+        else:
+            yield self._finished(fields, pixels, blobs, count, key, ends[0], place)
+        if final and not direct:
+            for end in ends:
+                yield self._again(count, key, end, place)
+
+    def _made(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
+              count: int, key: Key, store: Piece | None, period: int) -> Job:
+        fields = {**fields, "period": period}
+        return Job(fields, pixels, blobs, count, key, store, count * period)
+
+    def _finished(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
+                  count: int, key: Key, end: tuple[Finish, Region, int, bool],
+                  place: tuple[int, int, int, int]) -> Job:
+        finish, region, index, stored = end
+        row, rows, column, columns = place
+        blobs = {**blobs, Buffer.PARAMETERS: self._blob(
+            Buffer.PARAMETERS, finish.lines, self.config.groups * finish.digits)}
+        if finish.table is not None:
+            blobs[Buffer.TABLE] = self._blob(Buffer.TABLE, finish.table, isa.SEGMENTS)
+        period = max(fields["steps"], self.config.groups * finish.digits)
+        fields = {**fields, **finish.flags, "digits": finish.digits, "lo": finish.lo,
+                  "hi": finish.hi}
+        piece = Piece(region, region.width, region.height, index, 1, row, rows, column, columns)
+        return self._made(fields, pixels, blobs, count, key, piece if stored else None, period)
+
+    def _again(self, count: int, key: Key, end: tuple[Finish, Region, int, bool],
+               place: tuple[int, int, int, int]) -> Job:
+        """Finish partial sums once more: a step of zero weights after them."""
+        config, tn = self.config, self.config.tn
+        zero = np.zeros((tn, tn), np.int64)
+        blobs = {Buffer.SB: self._blob(Buffer.SB, encode_line(zero, zero, config), 1),
+                 Buffer.TAPS: self._blob(Buffer.TAPS, self._tap_bytes([(0, 0, 0)]), 1)}
+        fields = {"first": 0, "last": 1, "steps": 1, "rows": place[1], "cols": place[3],
+                  "height": 1, "width": 1}
+        if config.multipliers:
+            del blobs[Buffer.TAPS]
+            fields |= {"tiles": 1, "kernel_h": 1, "kernel_w": 1}
+        return self._finished(fields, None, blobs, count, key, end, place)
+
+    # --- parts of a job -------------------------------------------------------------------------
+
+    def loaded(self, shape: Shape, n: int, part: Part) -> tuple[int, int]:
+        """Return the rows and columns of a part that are loaded for a block of a term."""
+        term, (span_y, span_x) = self.arranged.task.terms[n], self.reach(n)
+        return (min(part.height, (shape.rows - 1) * term.stride[0] + span_y),
+                min(part.width, (shape.columns - 1) * term.stride[1] + span_x))
+
+    def _window(self, shape: Shape, chunk: Chunk,
+                place: tuple[int, int, int, int]) -> tuple[dict[str, int], Piece]:
+        """Return the fields of the walk over a block, and the pixels it reads.
+
+        The loaded rows and columns are as many for every block, so that tap lists are the same.
+        """
+        term, part = self.arranged.task.terms[chunk.term], chunk.part
+        rows, columns = self.loaded(shape, chunk.term, part)
+        top = place[0] * term.stride[0] - term.padding[0]
+        left = place[2] * term.stride[1] - term.padding[1]
+        row = min(max(top, 0), part.height - rows)
+        column = min(max(left, 0), part.width - columns)
+        piece = Piece(part.region, part.width, part.height, chunk.first, chunk.tiles, row, rows,
+                      column, columns)
+        y, x = top - row, left - column
+        view = self.arranged.views[chunk.term]
+        fields = {
+            "rows": place[1], "cols": place[3], "steps": len(chunk.steps),
+            "max": int(self.arranged.task.is_max), "signed": int(view.lo < 0),
+            "y": y, "x": x, "step_y": term.stride[0], "step_x": term.stride[1],
+            "height": rows, "width": columns, "in_line": y * columns + x,
+            "in_row": term.stride[0] * columns, "in_col": term.stride[1],
+        }
+        return fields, piece
+
+    def _places(self, chunk: Chunk, piece: Piece) -> list[tuple[int, int, int]]:
+        term, base = self.arranged.task.terms[chunk.term], self._base(chunk)
+        taps, found = term.taps, []
+        for step in chunk.steps:
+            dy, dx = taps[step.tap][0] * term.dilation[0], taps[step.tap][1] * term.dilation[1]
+            tile = step.tile - base - chunk.first
+            found.append(((tile * piece.rows + dy) * piece.columns + dx, dy, dx))
+        return found
+
+    def _base(self, chunk: Chunk) -> int:
+        view = self.arranged.views[chunk.term]
+        return int(view.tile_base[[part is chunk.part for part in view.parts].index(True)])
+
+    def _tap_bytes(self, places: list[tuple[int, int, int]]) -> bytes:
+        return b"".join(isa.pack(isa.TAP, {"offset": offset, "dy": dy, "dx": dx}, 1)
+                        for offset, dy, dx in places)
+
+    def _taps(self, chunk: Chunk, piece: Piece) -> Blob:
+        places = self._places(chunk, piece)
+        key = (tuple(places),)
+        if key not in self._blobs:
+            term = self.arranged.task.terms[chunk.term]
+            if max(max(dy, dx) for _, dy, dx in places) > 255:
+                raise term.layer.error("kernel", "a window of at most 256 rows and columns",
+                                       self.reach(chunk.term))
+            if max(offset for offset, _, _ in places) >= 1 << 16:
+                raise term.layer.error("source", "fewer pixels a tile", len(places))
+            self._blobs[key] = self._blob(Buffer.TAPS, self._tap_bytes(places), len(places))
+        return self._blobs[key]
+
+    def _walk(self, chunk: Chunk, piece: Piece) -> dict[str, int]:
+        """Return the fields of the unmodified DianNao's counters."""
+        term: Term = self.arranged.task.terms[chunk.term]
+        (kh, kw), (dy, dx) = term.kernel, term.dilation
+        across = dx * (kw - 1)
+        down = dy * piece.columns - across
+        last = dy * (kh - 1) * piece.columns + across
+        return {"tiles": chunk.tiles, "kernel_h": kh, "kernel_w": kw, "tap_y": dy, "tap_x": dx,
+                "tap_col": dx, "tap_row": down & 0xFFFF,
+                "tap_tile": piece.rows * piece.columns - last & 0xFFFF}
+
+    def _weights(self, tile: int, chunk: Chunk) -> Blob:
+        key = (tile, chunk.term, chunk.steps)
+        if key not in self._blobs:
+            weights = self._tile_weights(tile, chunk.term)
+            most = max(1, int(digit_counts(weights, self.config).max()))
+            signs, shifts = planes(weights, self.config, most)
+            lines = [encode_line(signs[s.digit, :, s.tile, :, s.tap],
+                                 shifts[s.digit, :, s.tile, :, s.tap], self.config)
+                     for s in chunk.steps]
+            if len(set(lines)) == 1:                    # a pool: one line for all of them
+                lines = lines[:1]
+            self._blobs[key] = Blob(Buffer.SB, len(lines), b"".join(lines))
+        return self._blobs[key]
+
+    def _tile_weights(self, tile: int, n: int) -> np.ndarray:
+        return self.arranged.weights(self.arranged.tiles[tile], n)
+
+    def _blob(self, buffer: Buffer, data: bytes, lines: int) -> Blob:
+        key = (buffer, data)
+        if key not in self._blobs:
+            self._blobs[key] = Blob(buffer, lines, data)
+        return self._blobs[key]

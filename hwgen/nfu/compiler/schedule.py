@@ -1,0 +1,198 @@
+"""Jobs to instructions: what lies where in the buffers, and who waits for whom.
+
+Every buffer is a ring: a job's data goes behind that of the job before, and over what is oldest. So
+while a COMPUTE runs the next job is loaded beside it, and what is still there is not loaded again::
+
+    LOAD j+1 ... | COMPUTE j+1 | STORE j | LOAD j+2 ... | COMPUTE j+2 | STORE j+1 | ...
+
+An instruction waits only where it must: a COMPUTE for its LOADs; a LOAD for the COMPUTE whose data
+it goes over, and for the STORE of what it reads; a COMPUTE for the STORE of the lines it goes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+
+from hwgen.nfu import isa
+from hwgen.nfu.clock import Clock
+from hwgen.nfu.compiler.jobs import Blob, Job, Piece
+from hwgen.nfu.config import Config
+from hwgen.nfu.isa import Buffer, Instruction, Op
+
+Span = tuple[int, int]        # first line, line behind the last one
+
+
+def overlap(one: Span, other: Span) -> bool:
+    """Tell whether two spans share a line."""
+    return one[0] < other[1] and other[0] < one[1]
+
+
+@dataclass(eq=False)
+class Ring:
+    """A buffer that is filled round and round. Parameters: size in lines."""
+
+    size: int
+    place: int = 0
+    held: dict[Hashable, Span] = field(default_factory=dict)
+
+    def find(self, key: Hashable, lines: int) -> tuple[Span, bool]:
+        """Return where ``lines`` lines are, and whether they have to be loaded there."""
+        if key in self.held:
+            return self.held[key], False
+        if self.place + lines > self.size:
+            self.place = 0
+        span = (self.place, self.place + lines)
+        self.held = {old: where for old, where in self.held.items() if not overlap(where, span)}
+        self.held[key] = span
+        self.place += lines
+        return span, True
+
+
+def rings(config: Config) -> dict[Buffer | None, Ring]:
+    """Return the empty buffers of an NFU; None is NBout."""
+    return {Buffer.NBIN: Ring(config.nbin_lines), Buffer.SB: Ring(config.sb_lines),
+            Buffer.TAPS: Ring(config.tap_count), Buffer.PARAMETERS: Ring(config.par_lines),
+            Buffer.TABLE: Ring(isa.SEGMENTS), None: Ring(config.nbout_lines)}
+
+
+@dataclass(eq=False)
+class Load:
+    """A LOAD to come. Parameters: buffer, span there, what from: a piece or a blob."""
+
+    buffer: Buffer
+    span: Span
+    source: Piece | Blob
+
+
+def place_job(job: Job, buffers: dict[Buffer | None, Ring],
+              config: Config) -> tuple[list[Load], dict[Buffer | None, Span]]:
+    """Return the loads a job needs and where all of its data lie, NBout (None) among them."""
+    loads: list[Load] = []
+    spans: dict[Buffer | None, Span] = {}
+    for buffer, blob in job.blobs.items():
+        lines = blob.lines
+        if buffer is Buffer.TAPS:                      # whole words
+            lines = -(-lines // config.taps_in_word) * config.taps_in_word
+        span, missing = buffers[buffer].find(id(blob), lines)
+        spans[buffer] = span
+        if missing:
+            loads.append(Load(buffer, span, blob))
+    if job.pixels is not None:
+        span, missing = buffers[Buffer.NBIN].find(job.pixels.key, job.pixels.words)
+        spans[Buffer.NBIN] = span
+        if missing:
+            loads.append(Load(Buffer.NBIN, span, job.pixels))
+    spans[None], _ = buffers[None].find(job.out_key, job.out_lines)
+    return loads, spans
+
+
+@dataclass(eq=False)
+class Scheduler:
+    """Turns jobs into instructions whose addresses are still Pieces and Blobs (see ``Program``).
+
+    Parameters: config. ``code`` is what has been made so far: (instruction, source or target).
+    """
+
+    config: Config
+    code: list[tuple[Instruction, Piece | Blob | None]] = field(default_factory=list)
+    _buffers: dict[Buffer | None, Ring] = field(init=False)
+    clock: Clock = field(init=False)
+    _running: dict[Buffer | None, Span] = field(default_factory=dict)   # of the last COMPUTE
+    _pending: tuple[Piece, Span] | None = None         # the last COMPUTE's store, not yet begun
+    _storing: tuple[Piece, Span] | None = None         # the last STORE, perhaps still under way
+
+    def __post_init__(self) -> None:
+        self._buffers = rings(self.config)
+        self.clock = Clock(self.config)
+
+    def fork(self) -> Scheduler:
+        """Return one that goes on from here, and leaves this one alone; its code is its own."""
+        other = Scheduler(self.config)
+        other._buffers = {name: replace(ring, held=dict(ring.held))
+                          for name, ring in self._buffers.items()}
+        other.clock = replace(self.clock)
+        other._running, other._pending, other._storing = (
+            self._running, self._pending, self._storing)
+        return other
+
+    def finished(self) -> int:
+        """Return when everything so far would be done and stored."""
+        other = self.fork()
+        other._store(wait=True)
+        return max(other.clock.compute_free, other.clock.store_free)
+
+    def _put(self, op: Op, values: dict[str, int], what: Piece | Blob | None = None) -> None:
+        if what is not None:
+            values = {**values, **geometry(what, self.config)}
+        instruction = Instruction(op, values)
+        self.clock.step(instruction)
+        self.code.append((instruction, what))
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Append jobs."""
+        for job in jobs:
+            self._job(job)
+
+    def end(self) -> None:
+        """Append the last store and the END."""
+        self._store(wait=True)
+        self._put(Op.END, {"wait_load": 1, "wait_compute": 1, "wait_store": 1})
+
+    def _job(self, job: Job) -> None:
+        loads, spans = place_job(job, self._buffers, self.config)
+        for load in loads:
+            self._load(load)
+        values = {**job.fields, "wait_load": int(bool(loads)),
+                  "par_line": spans.get(Buffer.PARAMETERS, (0, 0))[0],
+                  "sb_line": spans.get(Buffer.SB, (0, 0))[0],
+                  "tap_line": spans.get(Buffer.TAPS, (0, 0))[0],
+                  "out_line": spans[None][0],
+                  "in_line": job.fields.get("in_line", 0) + spans.get(
+                      Buffer.NBIN, (0, 0))[0] & 0xFFFF}
+        if self._pending and overlap(self._pending[1], spans[None]):
+            self._store(wait=True)
+        if self._storing and overlap(self._storing[1], spans[None]):
+            values["wait_store"] = 1
+            self._storing = None
+        self._put(Op.COMPUTE, values)
+        # Only now is the COMPUTE before surely done, and what it made can be stored.
+        self._store(wait=False)
+        self._running = spans
+        self._pending = (job.store, spans[None]) if job.store is not None else None
+
+    def _load(self, load: Load) -> None:
+        values = {"buffer": int(load.buffer), "line": load.span[0]}
+        if load.buffer in self._running and overlap(load.span, self._running[load.buffer]):
+            values["wait_compute"] = 1
+        if isinstance(load.source, Piece):
+            if self._pending and load.source.meets(self._pending[0]):
+                self._store(wait=True)
+            if self._storing and load.source.meets(self._storing[0]):
+                values["wait_store"] = 1
+                self._storing = None
+        self._put(Op.LOAD, values, load.source)
+
+    def _store(self, *, wait: bool) -> None:
+        if self._pending is None:
+            return
+        piece, span = self._pending
+        values = {"line": span[0], "wait_compute": int(wait)}
+        self._put(Op.STORE, values, piece)
+        self._storing, self._pending = self._pending, None
+
+
+def geometry(what: Piece | Blob, config: Config) -> dict[str, int]:
+    """Return the fields of a LOAD or STORE but for its address. Rows and planes that lie side by
+    side are joined, so that memory is read in one run.
+    """
+    word = config.word_bytes
+    if isinstance(what, Blob):
+        return {"cols": -(-len(what.data) // word), "rows": 1, "planes": 1}
+    block = {"cols": what.columns, "rows": what.rows, "planes": what.tiles,
+             "row_pitch": what.width * word, "plane_pitch": what.height * what.width * word}
+    if what.columns == what.width and what.columns * what.rows < 1 << 16:
+        block |= {"cols": what.columns * what.rows, "rows": 1}
+        if what.rows == what.height and block["cols"] * what.tiles < 1 << 16:
+            block |= {"cols": block["cols"] * what.tiles, "planes": 1}
+    return block

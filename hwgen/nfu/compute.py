@@ -1,0 +1,134 @@
+"""The unit that executes a COMPUTE: walk, lane array, finisher, and the codes of NBout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Signal, unsigned
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.nfu.array import FIELDS as ARRAY_FIELDS
+from hwgen.nfu.array import LaneArray
+from hwgen.nfu.config import Config
+from hwgen.nfu.finish_lane import SEARCH
+from hwgen.nfu.finisher import FIELDS as FINISH_FIELDS
+from hwgen.nfu.finisher import Finisher
+from hwgen.nfu.walk import COMMON, COUNTED, LISTED, Walk, fields_layout
+from hwgen.verilog import add
+
+ALL_FIELDS = tuple(dict.fromkeys((*COMMON, *LISTED, *COUNTED, *ARRAY_FIELDS, *FINISH_FIELDS)))
+
+
+def used_fields(config: Config) -> tuple[str, ...]:
+    """Return the fields that a COMPUTE of this kind reads."""
+    unused = LISTED if config.multipliers else COUNTED
+    return tuple(name for name in ALL_FIELDS if name not in unused)
+
+
+def fill_layout(config: Config) -> data.StructLayout:
+    """Return the layout of a word on its way into a buffer."""
+    most = max(config.nbin_lines, config.sb_lines, config.tap_count, config.par_lines)
+    words = max(config.sb_words, config.par_words, config.entry_words, 2)
+    return data.StructLayout({
+        "nbin": 1, "sb": 1, "taps": 1, "parameters": 1, "table": 1, "line": range(most),
+        "word": range(words), "data": 8 * config.word_bytes,
+    })
+
+
+class Compute(wiring.Component):
+    """Executes one COMPUTE after the other.
+
+    Parameters: config.
+
+    Members
+    -------
+    start : In, with fields; only when not busy. busy : Out. overflow : Out, a line beyond NBout.
+    stop : In, give up at once.
+    fill : In, a word for one of the buffers (one of its flags is high).
+    read_line : In, codes : Out, the codes of NBout, 1 cycle behind.
+    """
+
+    def __init__(self, *, config: Config) -> None:
+        self.config = config
+        self.walk, self.array = Walk(config=config), LaneArray(config=config)
+        self.finisher = Finisher(config=config)
+        super().__init__({
+            "start": In(1), "stop": In(1), "fields": In(fields_layout(*used_fields(config))),
+            "busy": Out(1), "overflow": Out(1), "fill": In(fill_layout(config)),
+            "read_line": In(range(config.nbout_lines)), "codes": Out(8 * config.word_bytes),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        walk, array, finisher = self.walk, self.array, self.finisher
+        fields = Signal(self.fields.shape(), name="fields_held")
+        started = Signal(name="started")
+        m.d.sync += started.eq(self.start)
+        with m.If(self.start):
+            m.d.sync += [fields.eq(self.fields), self.busy.eq(1)]
+        m.d.comb += walk.stop.eq(self.stop)
+        with m.If(array.kept | finisher.done | self.overflow | self.stop):
+            m.d.sync += self.busy.eq(0)
+        for name, part in (("walk", walk), ("array", array), ("finisher", finisher)):
+            add(m, platform, name, part)
+            m.d.comb += [part.start.eq(started)]
+            m.d.comb += [getattr(part.fields, field).eq(getattr(fields, field))
+                         for field in part.fields.shape().members]
+        m.d.comb += [
+            array.line.eq(walk.line), array.sb_line.eq(walk.sb_line),
+            array.covered.eq(walk.covered),
+            array.marks.valid.eq(walk.valid), array.marks.first.eq(walk.first),
+            array.marks.last.eq(walk.last), array.marks.ending.eq(walk.ending),
+            finisher.sums.eq(array.sums), finisher.take.eq(array.take),
+            finisher.ending.eq(array.ending),
+            self.overflow.eq(array.overflow | finisher.overflow),
+        ]
+        self._fill(m)
+        self._codes(m)
+        return m
+
+    def _fill(self, m: Module) -> None:
+        """Words from memory into the buffers."""
+        fill, walk, array, finisher = self.fill, self.walk, self.array, self.finisher
+        m.d.comb += [
+            array.nbin_write.eq(fill.nbin), array.nbin_line.eq(fill.line),
+            array.nbin_data.eq(fill.data),
+            array.sb_write.eq(fill.sb), array.sb_write_line.eq(fill.line),
+            array.sb_word.eq(fill.word), array.sb_data.eq(fill.data),
+            finisher.par_write.eq(fill.parameters), finisher.par_line.eq(fill.line),
+            finisher.par_word.eq(fill.word), finisher.par_data.eq(fill.data),
+        ]
+        if not self.config.multipliers:
+            m.d.comb += [walk.tap_write.eq(fill.taps), walk.tap_word.eq(fill.line),
+                         walk.tap_data.eq(fill.data)]
+        if self.config.segments:
+            self._table(m)
+
+    def _table(self, m: Module) -> None:
+        """Gather an entry of 16 bytes from its words."""
+        config, fill, finisher = self.config, self.fill, self.finisher
+        bits = 8 * config.word_bytes
+        entry = Signal(max(128, bits), name="table_entry", reset_less=True)
+        write = Signal(name="table_write")
+        place = Signal(SEARCH, name="table_place", reset_less=True)
+        with m.If(fill.table):
+            m.d.sync += place.eq(fill.line)
+            for n in range(config.entry_words):
+                with m.If(fill.word == n):
+                    m.d.sync += entry[n * bits : (n + 1) * bits].eq(fill.data)
+        m.d.sync += write.eq(fill.table & (fill.word == config.entry_words - 1))
+        m.d.comb += [finisher.table_write.eq(write), finisher.table_entry.eq(place),
+                     finisher.table_data.eq(entry)]
+
+    def _codes(self, m: Module) -> None:
+        config = self.config
+        store = memory.Memory(shape=unsigned(8 * config.word_bytes), depth=config.nbout_lines,
+                              init=[])
+        m.submodules.codes = store
+        read, write = store.read_port(), store.write_port()
+        m.d.comb += [
+            read.en.eq(1), read.addr.eq(self.read_line), self.codes.eq(read.data),
+            write.en.eq(self.finisher.write), write.addr.eq(self.finisher.out_line),
+            write.data.eq(self.finisher.codes),
+        ]

@@ -1,0 +1,189 @@
+"""The NFU as a whole: registers on AXI4-Lite, and memory on chip or behind AXI4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.bus.axi import AxiMaster, AxiSignature
+from hwgen.bus.axilite import AxiLiteSignature, AxiLiteTarget
+from hwgen.bus.memory import ChipMemory
+from hwgen.nfu import isa
+from hwgen.nfu.config import Config
+from hwgen.nfu.core import STATUS, Core
+from hwgen.verilog import add
+
+PREFIX = "s_axil_"
+
+
+class Registers(wiring.Component):
+    """The registers of ``hwgen.nfu.isa``, and the way to a memory on chip.
+
+    Members
+    -------
+    bus : AXI4-Lite, the target's side. interrupt : Out.
+    start, clear : Out, one cycle. entry : Out. status : In.
+    poke : Out, one cycle, peek : Out, until ``latency`` cycles are over, with window_address
+    (bytes), data, strobe; window : In, the 32 bits read. Only with ``windowed``; it answers with an
+    error while busy.
+    """
+
+    latency = ChipMemory.latency
+
+    def __init__(self, *, config: Config) -> None:
+        self.config, self.windowed = config, bool(config.memory_bytes)
+        super().__init__({
+            "bus": In(AxiLiteSignature()), "interrupt": Out(1), "start": Out(1), "clear": Out(1),
+            "entry": Out(32), "status": In(STATUS),
+            "peek": Out(1), "poke": Out(1), "window_address": Out(31), "data": Out(32),
+            "strobe": Out(4), "window": In(32),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        target = AxiLiteTarget()
+        add(m, platform, "target", target)
+        wiring.connect(m, wiring.flipped(self.bus), target.bus)
+        status = self.status
+        enabled, missed = Signal(name="interrupt_enabled"), Signal(name="missed")
+        far = target.address[31]
+        index = target.address[2:31]
+        program = Signal(32, name="program_held")
+        m.d.comb += [
+            self.interrupt.eq(enabled & status.done), self.entry.eq(program),
+            self.window_address.eq(target.address[:31]), self.data.eq(target.data),
+            self.strobe.eq(target.strobe),
+        ]
+        config = self.config
+        known = (config.tn | config.act_bits << 8 | config.weight_bits << 16
+                 | config.finishers << 24)
+        values = {
+            "identification": isa.IDENTIFICATION, "parameters": known, "control": enabled << 1,
+            "status": Cat(status.busy, status.done, Signal(2, name="spare"), status.fault, missed),
+            "program": program, "position": status.position, "cycles": status.cycles,
+            "compute_cycles": status.compute_cycles, "stall_cycles": status.stall_cycles,
+            "instructions": status.instructions,
+        }
+        with m.If(~far):
+            m.d.comb += target.done.eq(target.read | target.write)
+            with m.Switch(index):
+                for register in isa.REGISTERS:
+                    with m.Case(register.offset // 4):
+                        m.d.comb += target.answer.eq(values[register.name])
+                        if register.access == "r":
+                            m.d.comb += target.error.eq(target.write)
+                with m.Default():
+                    m.d.comb += target.error.eq(1)
+            writes = target.write & target.strobe.all()
+            with m.If(writes & (index == isa.REGISTER["program"].offset // 4)):
+                m.d.sync += program.eq(target.data)
+            with m.If(writes & (index == isa.REGISTER["control"].offset // 4)):
+                m.d.sync += enabled.eq(target.data[1])
+                m.d.comb += [self.start.eq(target.data[0] & ~status.busy),
+                             self.clear.eq(target.data[2])]
+                with m.If(target.data[0]):
+                    m.d.sync += missed.eq(status.busy)
+        with m.Elif(status.busy | (not self.windowed)):
+            m.d.comb += [target.done.eq(1), target.error.eq(1)]
+        with m.Else():
+            beyond = target.address[:31] >= config.memory_bytes
+            wait = Signal(range(self.latency + 1), name="turn")
+            m.d.comb += [target.answer.eq(self.window), target.error.eq(beyond)]
+            with m.If(target.write):
+                m.d.comb += [self.poke.eq(~beyond & target.strobe.all()), target.done.eq(1),
+                             target.error.eq(beyond | ~target.strobe.all())]
+            with m.Elif(target.read):
+                m.d.comb += [self.peek.eq(1), target.done.eq(wait == self.latency)]
+                m.d.sync += wait.eq(Mux(wait == self.latency, 0, wait + 1))
+        return m
+
+
+class ChipTop(wiring.Component):
+    """An NFU with all of its memory on chip; AXI4-Lite reaches both registers and memory.
+
+    Members: s_axil_* : AXI4-Lite; interrupt : Out.
+    """
+
+    def __init__(self, *, config: Config) -> None:
+        if not config.memory_bytes:
+            raise ValueError("memory_bytes of at least 64 needed, not 0")
+        self.config = config
+        super().__init__({**_prefixed(AxiLiteSignature(), PREFIX, In), "interrupt": Out(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self.config
+        core, registers = Core(config=config), Registers(config=config)
+        bits = 8 * config.word_bytes
+        memory = ChipMemory(word_bits=bits, words=config.memory_bytes // config.word_bytes)
+        for name, part in (("core", core), ("registers", registers), ("memory", memory)):
+            add(m, platform, name, part)
+        _wire(m, self, registers.bus, PREFIX)
+        _control(m, registers, core)
+        wiring.connect(m, core.memory, memory.runs)
+        low = (config.word_bytes - 1).bit_length()
+        part = registers.window_address[2:low] if low > 2 else Signal(1, name="no_part")
+        words = [memory.peek_data[32 * n : 32 * n + 32] for n in range(memory.parts)]
+        m.d.comb += [
+            self.interrupt.eq(registers.interrupt),
+            memory.peek.eq(registers.peek), memory.poke.eq(registers.poke),
+            memory.peek_address.eq(registers.window_address >> low),
+            memory.poke_address.eq(registers.window_address >> low),
+            memory.poke_data.eq(registers.data.replicate(memory.parts)),
+            memory.poke_mask.eq(1 << part if low > 2 else 1),
+            registers.window.eq(Array(words)[part] if low > 2 else memory.peek_data),
+        ]
+        return m
+
+
+class AxiTop(wiring.Component):
+    """An NFU with its memory outside, behind AXI4.
+
+    Members: s_axil_* : AXI4-Lite; m_axi_* : AXI4, the manager's side; interrupt : Out.
+    """
+
+    def __init__(self, *, config: Config) -> None:
+        if config.memory_bytes:
+            raise ValueError(f"memory_bytes of 0 needed, not {config.memory_bytes}")
+        self.config = config
+        self.signature_axi = AxiSignature(data_bits=8 * config.word_bytes)
+        super().__init__({
+            **_prefixed(AxiLiteSignature(), PREFIX, In),
+            **_prefixed(self.signature_axi, "m_axi_", Out), "interrupt": Out(1),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        config = self.config
+        core, registers = Core(config=config), Registers(config=config)
+        master = AxiMaster(word_bits=8 * config.word_bytes)
+        for name, part in (("core", core), ("registers", registers), ("master", master)):
+            add(m, platform, name, part)
+        _wire(m, self, registers.bus, PREFIX)
+        for name, member in self.signature_axi.members.items():
+            outer, inner = getattr(self, f"m_axi_{name}"), getattr(master.bus, name)
+            m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
+        _control(m, registers, core)
+        wiring.connect(m, core.memory, master.runs)
+        m.d.comb += self.interrupt.eq(registers.interrupt)
+        return m
+
+
+def _prefixed(signature: wiring.Signature, prefix: str, flow: Any) -> dict[str, Any]:
+    return {f"{prefix}{name}": member if flow is Out else member.flip()
+            for name, member in signature.members.items()}
+
+
+def _wire(m: Module, top: Any, bus: Any, prefix: str) -> None:
+    """Connect the ports of a top to a target's bus."""
+    for name, member in AxiLiteSignature().members.items():
+        outer, inner = getattr(top, f"{prefix}{name}"), getattr(bus, name)
+        m.d.comb += inner.eq(outer) if member.flow is Out else outer.eq(inner)
+
+
+def _control(m: Module, registers: Registers, core: Core) -> None:
+    m.d.comb += [core.start.eq(registers.start), core.clear.eq(registers.clear),
+                 core.entry.eq(registers.entry), registers.status.eq(core.status)]
