@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From a plan to components: one for each layer, its parts named."""
 
 from __future__ import annotations

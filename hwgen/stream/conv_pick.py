@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A convolution in time: every term of a lane reads its own activation from a ring of rows.
 
 The rows that windows need, and some more, are kept in a ring; every term has a copy. A window is

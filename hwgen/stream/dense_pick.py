@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A dense layer in time without shifters: every term of a lane reads its own activation.
 
 Each term has its own copy of the image's activations in a block RAM, with their negatives or, where

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From a network file to a folder that holds the whole design: net.npz, top.v, ports.json,
 plan.json.
 """

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The fastest plan that fits a chip."""
 
 from __future__ import annotations

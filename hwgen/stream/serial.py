@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A layer's sums by an adder graph that takes a digit a cycle, for windows that come slowly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The whole network as one component: AXI4-Stream in, AXI4-Stream out, a module a layer."""
 
 from __future__ import annotations
