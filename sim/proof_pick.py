@@ -240,7 +240,8 @@ def check_sums(module: Module, terms: int, ends: tuple[int, int], inverts: bool)
     # that none of these leaves it.
     small, part = 1 << len(total) - 4, min(reach * terms, 1 << len(total) - 2)
     for start, double, factor in ((1, 0, 0), (1, 1, 0), (0, 0, 1), (0, 1, 2)):
-        box = Box(np.array([-small, -part]), np.array([small - 1, part]))
+        most = min((reach - inverts) * terms, part)  # the tree's word may hold no more
+        box = Box(np.array([-small, -part]), np.array([small - 1, most]))
         tracer = Tracer(module, nets, 2, enable="enable", assumed={
             module.word("start")[0]: bool(start), module.word("double")[0]: bool(double)})
         (form,) = words(tracer, box, ["total", "sum of the terms"],
