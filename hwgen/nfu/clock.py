@@ -86,7 +86,7 @@ def compute_cycles(one: Instruction, config: Config) -> int:
     levels = (config.tn - 1).bit_length()
     pixels = one["rows"] * one["cols"]
     cycles = (pixels - 1) * one["period"] + one["steps"]
-    cycles += 8 if one["max"] else 10 + levels
+    cycles += 9 if one["max"] else 11 + levels
     if one["last"]:
         cycles += config.groups * one["digits"] + finish_latency(config)
     return cycles

@@ -1,7 +1,7 @@
 """The sequencer of a COMPUTE: pixels, the steps of each, and where each step reads.
 
     stage 0   counters of step, column and row; base of the pixel (line, y, x)
-    stage 1   the tap memory's output
+    stage 1   the tap memory's output, then its register
     stage 2   the step's tap (offset, dy, dx)
     stage 3   line of NBin, y and x of the tap: NBin and SB are read
     stage 4   inside the loaded block or not; the memories' outputs
@@ -43,11 +43,11 @@ class TapList(wiring.Component):
     Members
     -------
     fields : In. fresh : In, a pixel's first step is next; step : In, go on to the next one.
-    tap : Out, 2 cycles behind the step.
+    tap : Out, 3 cycles behind the step.
     write, write_word, write_data : In, a word of several taps to be kept.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
@@ -73,10 +73,13 @@ class TapList(wiring.Component):
             m.d.sync += at.eq(at + 1)
         m.d.comb += [read.en.eq(1), read.addr.eq(at >> inner), write.en.eq(self.write),
                      write.addr.eq(self.write_word), write.data.eq(self.write_data)]
-        m.d.sync += place.eq(at[:inner] if inner else 0)
+        # The memory is slow: its word is held before one of its taps is picked.
+        word = Signal(8 * self.config.word_bytes, name="word", reset_less=True)
+        later = Signal.like(place, name="place_later")
+        m.d.sync += [place.eq(at[:inner] if inner else 0), later.eq(place), word.eq(read.data)]
         tap = Signal(32, name="held", reset_less=True)
-        words = [read.data[32 * n : 32 * n + 32] for n in range(self.config.taps_in_word)]
-        m.d.sync += tap.eq(Array(words)[place] if inner else words[0])
+        words = [word[32 * n : 32 * n + 32] for n in range(self.config.taps_in_word)]
+        m.d.sync += tap.eq(Array(words)[later] if inner else words[0])
         m.d.comb += self.tap.as_value().eq(tap)
         return m
 
@@ -87,7 +90,7 @@ class KernelCounters(wiring.Component):
     Members as of ``TapList``, without the writing ones.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
@@ -115,9 +118,9 @@ class KernelCounters(wiring.Component):
             with m.Else():
                 m.d.sync += [column.eq(0), row.eq(0), now.dx.eq(0), now.dy.eq(0),
                              now.offset.eq(now.offset + fields.tap_tile)]
-        later = Signal(TAP_LAYOUT, name="later", reset_less=True)
-        held = Signal(TAP_LAYOUT, name="held", reset_less=True)
-        m.d.sync += [later.eq(now), held.eq(later)]
+        later, latest, held = (Signal(TAP_LAYOUT, name=name, reset_less=True)
+                               for name in ("later", "latest", "held"))
+        m.d.sync += [later.eq(now), latest.eq(later), held.eq(latest)]
         m.d.comb += self.tap.eq(held)
         return m
 
@@ -136,7 +139,7 @@ class Walk(wiring.Component):
     tap_write, tap_word, tap_data : In, of the tap memory.
     walking : Out.
 
-    Timing: stage 3 of the first step is 5 cycles behind ``start``; a pixel takes ``period`` cycles.
+    Timing: stage 3 of the first step is 6 cycles behind ``start``; a pixel takes ``period`` cycles.
     """
 
     def __init__(self, *, config: Config) -> None:
@@ -163,8 +166,8 @@ class Walk(wiring.Component):
         first = Signal(name="first_step")
         last_step, last_beat = Signal(name="last_step"), Signal(name="last_beat")
         marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
-        mark = [Signal(marks, name=f"mark_{n}") for n in range(4)]
-        sb = [Signal(range(self.config.sb_lines), name=f"sb_{n}") for n in range(4)]
+        mark = [Signal(marks, name=f"mark_{n}") for n in range(5)]
+        sb = [Signal(range(self.config.sb_lines), name=f"sb_{n}") for n in range(5)]
 
         # ``fresh`` is the cycle before a pixel's first: the first one's, or the last of another.
         started = Signal(name="started")
@@ -188,8 +191,8 @@ class Walk(wiring.Component):
                 m.d.sync += self.walking.eq(0)
         with m.If(self.stop):
             m.d.sync += [active.eq(0), self.walking.eq(0)]
-        m.d.sync += [mark[n + 1].eq(mark[n]) for n in range(3)]
-        m.d.sync += [sb[n + 1].eq(sb[n]) for n in range(3)]
+        m.d.sync += [mark[n + 1].eq(mark[n]) for n in range(4)]
+        m.d.sync += [sb[n + 1].eq(sb[n]) for n in range(4)]
 
         tap = self._taps(m, platform, fresh)
         line = Signal(16, name="line_3", reset_less=True)
@@ -200,9 +203,9 @@ class Walk(wiring.Component):
             covered.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
         ]
         m.d.comb += [
-            self.line.eq(line), self.sb_line.eq(sb[3]), self.valid.eq(mark[3].valid),
-            self.first.eq(mark[3].first), self.last.eq(mark[3].last),
-            self.ending.eq(mark[3].ending), self.covered.eq(covered),
+            self.line.eq(line), self.sb_line.eq(sb[4]), self.valid.eq(mark[4].valid),
+            self.first.eq(mark[4].first), self.last.eq(mark[4].last),
+            self.ending.eq(mark[4].ending), self.covered.eq(covered),
         ]
         return m
 
@@ -232,8 +235,9 @@ class Walk(wiring.Component):
         for name, value in (("line", line), ("y", y), ("x", x)):
             one = Signal.like(value, name=f"{name}_1", reset_less=True)
             two = Signal.like(value, name=f"{name}_2", reset_less=True)
-            m.d.sync += [one.eq(value), two.eq(one)]
-            later[name] = two
+            three = Signal.like(value, name=f"{name}_3_base", reset_less=True)
+            m.d.sync += [one.eq(value), two.eq(one), three.eq(two)]
+            later[name] = three
         return later
 
     def _taps(self, m: Module, platform: Any, fresh: Signal) -> Any:

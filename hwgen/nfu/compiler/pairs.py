@@ -116,9 +116,8 @@ def _conv(layer: Conv2d, network: Network, chosen: set[str]) -> Conv2d:
         padding=(top, -first, bottom, right), dilation=(layer.dilation[0], 1))
 
 
-def all_paired(
-    network: Network, tn: int
-) -> tuple[Network, list[Mapping[str, tuple[int, int, int]]]]:
+def all_paired(network: Network,
+               tn: int) -> tuple[Network, list[Mapping[str, tuple[int, int, int]]]]:
     """Pair again and again while that is possible.
 
     Returns: the network, and of each round the shapes before it of the tensors that it paired.

@@ -57,7 +57,7 @@ def drive(dut, fields, taps=(), cycles=200):
 
 def expected(case, taps, in_line, sb_line):
     rows, cols, idle, step_y, step_x, y, x, height, width, hold = case
-    found, cycle = [], 5
+    found, cycle = [], 6
     for row in range(rows):
         for col in range(cols):
             for n, (offset, dy, dx) in enumerate(taps):
