@@ -297,7 +297,8 @@ class Interpreter:
         """Evaluate the piecewise-linear table: the last segment that starts at or below."""
         starts = np.array([entry["start"] for entry in self.table[1:]], np.int64)
         segment = (acc[:, None] >= starts).sum(axis=1)
-        total = np.array([_offset(entry) for entry in self.table], np.int64)[segment]
+        offsets = np.array([_offset(entry) for entry in self.table], np.int64)
+        total: Int64Array = offsets[segment]
         for d in range(digits):
             up, negative, zero = (np.array([entry[f"{name}_{d}"] for entry in self.table],
                                            np.int64)[segment] for name in ("up", "negative",

@@ -46,7 +46,8 @@ def canonical(value: int) -> list[tuple[int, int]]:
 def digit_counts(values: Int64Array, config: Config) -> Int64Array:
     """Return how many digits each weight takes; as multipliers take it, 1 (0 for a zero)."""
     if config.multipliers:
-        return (values != 0).astype(np.int64)
+        some: Int64Array = (values != 0).astype(np.int64)
+        return some
     largest = config.code.largest_shift
     lo, hi = int(values.min(initial=0)), int(values.max(initial=0))
     if hi - lo < TABLE:
