@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -16,6 +18,11 @@ BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell that starts us in the background has it ignored, in all that we start too; the
+        # tests that interrupt a program would wait for ever.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         tools.verilator_environment()
     except HwgenError:
