@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
 from hwgen.compress.methods.dyadic import FloatArray, Levels, Options, Result, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
-from hwgen.compress.training import finetune
+from hwgen.compress.training import finetune, integer_forward
 from hwgen.files import write_json
 from hwgen.network import Network
 from hwgen.progress import Progress
@@ -43,7 +44,13 @@ class Prepared:
 
 
 def model_of(
-    name: str, data: str, folder: Path, weights: Path | None, progress: Progress, epochs: int | None
+    name: str,
+    data: str,
+    folder: Path,
+    weights: Path | None,
+    progress: Progress,
+    epochs: int | None,
+    device: str = "auto",
 ) -> Path:
     """Return the model file of a reference network: made before, imported or trained now."""
     path = folder / f"{name}.safetensors"
@@ -53,7 +60,7 @@ def model_of(
     if published is not None and published.exists():
         finetune.import_weights(name, data, path, published)
     else:
-        finetune.train(name, data, path, epochs=epochs, progress=progress)
+        finetune.train(name, data, path, epochs=epochs, device=device, progress=progress)
     return path
 
 
@@ -123,21 +130,42 @@ def network_of(
     )
 
 
-def final_accuracy(network: Network, images: datasets.Dataset) -> float:
-    """Return the golden model's accuracy on the test images: read once, for a final figure."""
-    return golden.accuracy(network, images.test_x, images.test_y)
+def final_accuracy(
+    network: Network, images: datasets.Dataset, device: torch.device | None = None
+) -> float:
+    """Return the golden model's accuracy on the test images: read once, for a final figure.
+
+    With a GPU that computes them, the golden model checks the classes of the first 500.
+
+    Raises: AssertionError if a class differs.
+    """
+    if device is None or device.type == "cpu":
+        return golden.accuracy(network, images.test_x, images.test_y)
+    found = integer_forward.classes(network, images.test_x, device)
+    np.testing.assert_array_equal(found[:500], golden.classes(network, images.test_x[:500]))
+    return float(np.mean(found == images.test_y))
 
 
 class Kept:
-    """Results by key in a JSON file, so that a benchmark that was stopped goes on."""
+    """Results by key in a JSON file, so that a benchmark that was stopped goes on.
+
+    Several processes may share the file: each reads what is there before it adds its own.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.results: dict[str, Any] = self._read()
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         """Return the result of a key, made now if it is not there."""
         if key not in self.results:
-            self.results[key] = make()
-            write_json(self.path, self.results)
+            found = make()
+            with open(self.path.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.results = {**self._read(), key: found}
+                write_json(self.path, self.results)
         return self.results[key]
+
+    def _read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        return found

@@ -6,14 +6,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks._prepared import Kept
 from hwgen import netfile
-from hwgen.files import write_json
+from hwgen.files import make_folder, write_json
 from hwgen.layers import Conv2d
 from hwgen.network import Network
 
@@ -28,8 +29,17 @@ def arguments(description: str, *, budget: float = 1.0) -> argparse.ArgumentPars
     )
     parser.add_argument("--budget", type=float, default=budget, help="points that may be lost")
     parser.add_argument("--finetune", type=int, default=0, metavar="EPOCHS")
+    parser.add_argument("--device", default="auto", help="of the searches' measurements, training")
+    parser.add_argument("--out", type=Path, help="keep results there, to go on after a stop")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser
+
+
+def kept(options: argparse.Namespace, folder: Path) -> Kept:
+    """Return the results that are kept in ``--out``, or in a folder of this run."""
+    place = options.out or folder
+    make_folder(place)
+    return Kept(place / "results.json")
 
 
 def pairs_of(parser: argparse.ArgumentParser, words: Sequence[str], folder: Path) -> list[Any]:
@@ -53,7 +63,7 @@ def tell(text: str) -> None:
 
 def compress(
     model: str, data: str, methods: Sequence[str], *, budget: float | None, objective: str,
-    finetune: int = 0,
+    finetune: int = 0, device: str = "auto",
 ) -> tuple[dict[str, Any], Network]:
     """Return compress.json and the network of ``hwgen compress``."""
     from hwgen.compress import pipeline
@@ -63,11 +73,48 @@ def compress(
         out = Path(folder) / "net.npz"
         report = pipeline.compress(
             model, methods, data, out, budget=budget, objective=objective, finetune=finetune,
+            device=device,
         )
         network = netfile.load(out)
     lost = 100 * (report["accuracy_float"] - report["accuracy_integer"])
     tell(f"  {lost:.2f} points lost on {report['images']} test images, {report['seconds']:.0f} s")
     return report, network
+
+
+def savings(
+    title: str, methods: Sequence[str], paper: Mapping[str, int],
+    parser: argparse.ArgumentParser, options: argparse.Namespace,
+) -> None:
+    """Search each network for the fewest MACs of its convolutions; a row each, and the median.
+
+    Parameters: methods, as for ``hwgen compress``; paper, its percentages.
+    """
+
+    def measure(model: str, data: str) -> dict[str, Any]:
+        report, network = compress(
+            model, data, methods, budget=options.budget, objective="macs",
+            finetune=options.finetune, device=options.device,
+        )
+        return row(model, data, report, network)
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = kept(options, Path(folder))
+        rows = [
+            found.get(
+                f"{Path(model).stem} {data.partition(':')[0]} {methods[0]} {options.budget:g} "
+                f"{options.finetune}",
+                lambda model=model, data=data: measure(model, data),
+            )
+            for model, data in pairs_of(parser, options.pairs, Path(folder))
+        ]
+    show(f"{title}, budget {options.budget:g} points, {options.finetune} passes of training", rows)
+    middle = median(rows, "saved_percent")
+    print(f"median saving {middle} %; the paper: {paper['least_percent']} to "
+          f"{paper['most_percent']} %, median {paper['median_percent']} %")
+    finish(options.json, {
+        "method": list(methods), "budget": options.budget, "finetune": options.finetune,
+        "networks": rows, "median_percent": middle, "paper": dict(paper),
+    })  # fmt: skip
 
 
 def conv_macs(report: dict[str, Any], network: Network) -> tuple[int, int]:

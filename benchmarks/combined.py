@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _searched as searched
+from benchmarks._prepared import Kept
 from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
 from hwgen.layers import Conv2d, Dense
@@ -31,21 +32,35 @@ TOGETHER = ("linear-features", "lower-kernel", "periodic", "ternary", "dyadic")
 START = ("dyadic:Q16",)
 
 
-def under_budget(model: str, data: str, options: Any) -> dict[str, Any]:
+def under_budget(model: str, data: str, options: Any, kept: Kept) -> dict[str, Any]:
     """Return the cost of each method alone and of all together."""
     aim = Objective(options.objective)
-    report, network = searched.compress(model, data, START, budget=None, objective=aim.value)
-    rows = [_row("none (Q16)", report, total(network, aim))]
-    for name, methods in {**ALONE, "all": TOGETHER}.items():
+
+    def measure(name: str, methods: tuple[str, ...], budget: float | None) -> Any:
         try:
             report, network = searched.compress(
-                model, data, methods, budget=options.budget, objective=aim.value,
-                finetune=options.finetune,
+                model, data, methods, budget=budget, objective=aim.value,
+                finetune=0 if budget is None else options.finetune, device=options.device,
             )
         except HwgenError as error:
             searched.tell(f"  {error}")
-            continue
-        rows.append(_row(name, report, total(network, aim)))
+            return None
+        return _row(name, report, total(network, aim))
+
+    runs: dict[str, tuple[tuple[str, ...], float | None]] = {"none (Q16)": (START, None)}
+    runs |= {name: (methods, options.budget) for name, methods in ALONE.items()}
+    runs["all"] = TOGETHER, options.budget
+    found = [
+        kept.get(
+            f"{Path(model).stem} {aim.value} {options.budget:g} {options.finetune} {name}",
+            lambda name=name, run=run: measure(name, *run),
+        )
+        for name, run in runs.items()
+        if not options.only or name in options.only
+    ]
+    rows = [row for row in found if row is not None]
+    if options.only:
+        return {"rows": rows, "gain": 0.0}
     for one in rows:
         one["saved_percent"] = round(100 * (1 - one["cost"] / rows[0]["cost"]), 1)
     best = min(one["cost"] for one in rows[1:-1])
@@ -95,11 +110,19 @@ def main() -> None:
     parser.add_argument(
         "--objective", choices=[one.value for one in Objective], default="adders"
     )
+    parser.add_argument(
+        "--only", nargs="*", help="of the first table these rows alone, kept in --out for a later "
+        "run; several may share it",
+    )
     options = parser.parse_args()
     networks = []
     with tempfile.TemporaryDirectory() as folder:
+        kept = searched.kept(options, Path(folder))
         for model, data in searched.pairs_of(parser, options.pairs, Path(folder)):
-            found, made = under_budget(model, data, options), composition(model, data)
+            found = under_budget(model, data, options, kept)
+            if options.only:
+                continue
+            made = composition(model, data)
             title = f"{Path(model).stem} on {data.partition(':')[0]}"
             searched.show(f"{title}: {options.objective} at {options.budget:g} points",
                           found["rows"])

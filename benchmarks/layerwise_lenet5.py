@@ -127,7 +127,9 @@ def main() -> None:
         help="after each pruning step, in each layer's turn, at the end; default: 3 2 3",
     )  # fmt: skip
     parser.add_argument("--train-images", type=int, help="at most; default: all")
+    parser.add_argument("--only", metavar="ORDER,SCALE", help="such as sparsity,filter")
     parser.add_argument("--all", action="store_true", help="both orders, both kinds of sigma")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/bench/layerwise"))
     parser.add_argument("--json", type=Path)
@@ -143,12 +145,17 @@ def main() -> None:
         pruning, layer, end = options.passes or (1, 1, 1)
         chosen = replace(chosen, epochs_pruning=pruning, epochs_layer=layer, epochs_end=end)
     variants = [(layerwise.Order.SPARSITY, layerwise.Scale.LAYER)]
-    if options.all:
+    if options.only:
+        names = options.only.split(",")
+        variants = [(layerwise.Order(names[0]), layerwise.Scale(names[1]))]
+    elif options.all:
         variants = [(order, scale) for order in layerwise.Order
                     for scale in (layerwise.Scale.LAYER, layerwise.Scale.FILTER)]  # fmt: skip
     kept = common.Kept(options.out / "results.json")
     for order, scale in variants:
-        settings = replace(chosen, order=order, scale=scale, threads=options.threads)
+        settings = replace(
+            chosen, order=order, scale=scale, threads=options.threads, device=options.device
+        )
         kept.get(
             f"{order.value},{scale.value}",
             lambda settings=settings: measure(model, images, settings),

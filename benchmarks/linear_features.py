@@ -10,9 +10,6 @@ in the golden model.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from benchmarks import _searched as searched
 
 PAPER = {"least_percent": 15, "most_percent": 80, "median_percent": 52}
@@ -25,21 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     terms = "all" if options.terms is None else str(options.terms)
     methods = (f"linear-features:terms={terms}", "dyadic:Q16")
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for model, data in searched.pairs_of(parser, options.pairs, Path(folder)):
-            report, network = searched.compress(
-                model, data, methods, budget=options.budget, objective="macs",
-                finetune=options.finetune,
-            )
-            rows.append(searched.row(model, data, report, network))
-    searched.show(f"Linear features, budget {options.budget:g} points", rows)
-    middle = searched.median(rows, "saved_percent")
-    print(f"median saving {middle} %; the paper: 15 to 80 %, median 52 %")
-    searched.finish(options.json, {
-        "method": list(methods), "budget": options.budget, "finetune": options.finetune,
-        "networks": rows, "median_percent": middle, "paper": PAPER,
-    })  # fmt: skip
+    searched.savings("Linear features", methods, PAPER, parser, options)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ accuracies are those of all test images, the integer network's in the golden mod
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from benchmarks import _searched as searched
 
 PAPER = {"least_percent": 33, "most_percent": 95, "median_percent": 65}
@@ -23,21 +20,7 @@ def main() -> None:
     parser.add_argument("--unit", choices=("filter", "kernel"), default="filter")
     options = parser.parse_args()
     methods = (f"lower-kernel:unit={options.unit}", "dyadic:Q16")
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for model, data in searched.pairs_of(parser, options.pairs, Path(folder)):
-            report, network = searched.compress(
-                model, data, methods, budget=options.budget, objective="macs",
-                finetune=options.finetune,
-            )
-            rows.append(searched.row(model, data, report, network))
-    searched.show(f"Lower kernels, by {options.unit}, budget {options.budget:g} points", rows)
-    middle = searched.median(rows, "saved_percent")
-    print(f"median saving {middle} %; the paper: 33 to 95 %, median 65 %")
-    searched.finish(options.json, {
-        "method": list(methods), "budget": options.budget, "finetune": options.finetune,
-        "networks": rows, "median_percent": middle, "paper": PAPER,
-    })  # fmt: skip
+    searched.savings(f"Lower kernels, by {options.unit}", methods, PAPER, parser, options)
 
 
 if __name__ == "__main__":

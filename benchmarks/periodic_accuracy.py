@@ -3,9 +3,11 @@
 ``python -m benchmarks.periodic_accuracy --data MNIST [--cifar DIR] [--quick] [--json FILE]``. A
 small ResNet and a small VGG, dense and with two taps a 3x3 kernel on average (PSD1_P8, pSC2,
 PS2_P6, and PSD1_P8 with the phase of the tile), and a MobileNetV2-like network of about as many
-MACs. MNIST, or CIFAR-10 with ``--cifar``. Each variant is trained from scratch; with ``--tuned``
-PSD1_P8 and its best-energy supports are also masked on the trained dense network and tuned. What is
-found is kept after each run, so a stopped benchmark goes on.
+MACs. MNIST, or CIFAR-10 with ``--cifar``; there, with a GPU, also ResNet18 by ``--nets resnet18``,
+dense and PSD1_P16. Each variant is trained from scratch; with ``--tuned`` PSD1_P8 and its
+best-energy supports are also masked on the trained dense network and tuned. What is found is kept
+after each run, so a stopped benchmark goes on, and several may share its folder. The integer
+accuracy is that of Q16 weights and 8-bit codes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from torch import nn
 
 from benchmarks import _prepared as common
 from hwgen import datasets
+from hwgen.compress import zoo
+from hwgen.compress.importers.torch_fx import import_module
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.periodic import Options, Phase, Supports, Variant
 from hwgen.compress.modelfile import InputScaling
@@ -57,6 +61,17 @@ SPARSE: dict[str, Options | None] = {
     "PS2_P6": Options(Variant.parse("PS2_P6")),
     "PSD1_P8, tile phase": Options(Variant.parse("PSD1_P8"), phase=Phase.TILE, tile=TILE),
 }
+LARGE: dict[str, Options | None] = {
+    "dense": None,
+    "PSD1_P16": Options(Variant.parse("PSD1_P16")),
+    "PSD1_P16, tile phase": Options(Variant.parse("PSD1_P16"), phase=Phase.TILE, tile=16),
+}
+NETS: dict[str, dict[str, Options | None]] = {
+    "resnet": SPARSE,
+    "vgg": SPARSE,
+    "mobilenet": {"dense": None},
+    "resnet18": LARGE,
+}
 TUNED = {
     "PSD1_P8": Options(Variant.parse("PSD1_P8")),
     "PSD1_P8, best energy": Options(Variant.parse("PSD1_P8"), supports=Supports.ENERGY),
@@ -72,6 +87,7 @@ def builders(size: Size, shape: tuple[int, int, int]) -> dict[str, Callable[[], 
         "resnet": lambda: ResNet(1, size.widths, channels),
         "vgg": lambda: vgg_small(channels, side, size.widths),
         "mobilenet": lambda: MobileNetSmall(channels, first, stages, third),
+        "resnet18": zoo.recipe("resnet18").build,
     }
 
 
@@ -120,9 +136,11 @@ class Bench:
             Augmentation(crop=4, flip=True) if options.cifar else Augmentation(crop=2)
         )
         self.recipe = Recipe(
-            lambda: nn.Identity(), images.shape, 1 / 256, self.size.epochs, 64, 0.01, 5e-3,
-            augmentation=change,
+            lambda: nn.Identity(), images.shape, 1 / 256, self.size.epochs, options.batch, 0.01,
+            5e-3, augmentation=change,
         )  # fmt: skip
+        self.seeds, self.tuned = options.seeds, options.tuned
+        self.nets: list[str] = options.nets
         self.device = finetune.choose_device(options.device)
         self.builders = builders(self.size, images.shape)
         self.kept = common.Kept(options.out / f"{self.data}.json")
@@ -131,10 +149,11 @@ class Bench:
         """Train one variant from scratch."""
         torch.manual_seed(seed)
         module = self.builders[net]()
-        chosen = SPARSE[variant]
+        chosen = NETS[net][variant]
         masks = masked.masks_for(module, chosen, np.random.default_rng(seed)) if chosen else {}
         masked.hold(module, masks)
-        return self._run(module, masks, f"{net} {variant}", seed, self.size.epochs, self.recipe)
+        recipe = zoo.recipe(net) if net == "resnet18" else self.recipe
+        return self._run(module, masks, f"{net} {variant}", seed, self.size.epochs, recipe)
 
     def tune(self, net: str, variant: str, seed: int) -> dict[str, Any]:
         """Mask a trained dense network and tune it for half of the passes."""
@@ -161,25 +180,31 @@ class Bench:
             module, recipe, self.images, name=name, epochs=epochs, seed=seed, device=self.device
         )
         found, weights = macs(module, self.images.shape, masks)
+        scaling = InputScaling(recipe.scale)
+        module.to(self.device)
+        real = finetune.accuracy(
+            module, self.images.test_x, self.images.test_y, scaling, self.device
+        )
+        graph = import_module(module.cpu().eval(), self.images.shape)
+        ready = common.prepare_graph(graph, scaling, self.images)
+        project = common.dyadic_projection(ready.graph, "Q16")
+        network = common.network_of(ready, ready.graph, ready.statistics, project)
         return {
-            "accuracy": finetune.accuracy(
-                module, self.images.test_x, self.images.test_y, InputScaling(recipe.scale)
-            ),
+            "accuracy": 100 * common.final_accuracy(network, self.images, self.device),
+            "accuracy_float": real,
             "macs": found,
             "weights": weights,
             "seconds": round(time.perf_counter() - started, 1),
         }
 
-    def all(self, seeds: int, *, tuned: bool) -> dict[str, Any]:
+    def all(self) -> dict[str, Any]:
         """Make every run that is not there yet, and return mean and deviation of each variant."""
-        for seed in range(seeds):
-            for net in ("resnet", "vgg"):
-                for variant in SPARSE:
+        for seed in self.seeds:
+            for net in self.nets:
+                for variant in NETS[net]:
                     self._kept(f"{net}|{variant}|scratch|{seed}", self.train, net, variant, seed)
-                for variant in TUNED if tuned else ():
+                for variant in TUNED if self.tuned and NETS[net] is SPARSE else ():
                     self._kept(f"{net}|{variant}|tuned|{seed}", self.tune, net, variant, seed)
-            key = f"mobilenet|dense|scratch|{seed}"
-            self._kept(key, self.train, "mobilenet", "dense", seed)
         return self.summary()
 
     def _kept(self, key: str, make: Callable[..., Any], *words: Any) -> None:
@@ -196,6 +221,7 @@ class Bench:
             scores = [run["accuracy"] for run in runs]
             rows[key] = {
                 "mean": statistics.mean(scores),
+                "mean_float": statistics.mean(run["accuracy_float"] for run in runs),
                 "deviation": statistics.stdev(scores) if len(scores) > 1 else None,
                 "seeds": len(scores),
                 "macs": runs[0]["macs"],
@@ -217,15 +243,16 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(
-        "network", "variant", "training", "accuracy", "deviation", "seeds", "MACs", "weights",
+        "network", "variant", "training", "float", "integer", "deviation", "seeds", "MACs",
+        "weights",
         title=f"{result['data']}, {result['learnt_images']:,} images, {result['epochs']} passes",
         title_justify="left", box=None,
     )  # fmt: skip
     for key, row in result["runs"].items():
         deviation = "-" if row["deviation"] is None else f"{row['deviation']:.2f}"
         table.add_row(
-            *key.split("|"), f"{row['mean']:.2f} %", deviation, str(row["seeds"]),
-            f"{row['macs']:,}", f"{row['weights']:,}",
+            *key.split("|"), f"{row['mean_float']:.2f} %", f"{row['mean']:.2f} %", deviation,
+            str(row["seeds"]), f"{row['macs']:,}", f"{row['weights']:,}",
         )  # fmt: skip
     Console(markup=False, highlight=False).print(table)
 
@@ -237,7 +264,9 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder with CIFAR-10, in its place")
     parser.add_argument("--quick", action="store_true", help="small networks, 6,000 images")
     parser.add_argument("--tuned", action="store_true", help="also mask and tune the dense ones")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--nets", nargs="*", choices=NETS, default=["resnet", "vgg", "mobilenet"])
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, help="in place of 3 (quick) or 20")
     parser.add_argument("--images", type=int, help="to learn, at most")
     parser.add_argument("--device", default="auto")
@@ -247,7 +276,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     make_folder(options.out)
-    result = Bench(options).all(options.seeds, tuned=options.tuned)
+    result = Bench(options).all()
     show(result)
     if options.json is not None:
         write_json(options.json, result)

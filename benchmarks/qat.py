@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.qat --data MNIST [--cifar DIR] [--weights DIR] [--nets NAME ...] [--levels
 SET] [--json FILE]``. MNIST's folder serves lenet5, lenet-200 and caffe-lenet; with ``--cifar`` also
-resnet8. Networks with published weights start from these where ``--weights`` names their folder. A
-run that is stopped goes on where it was. Accuracies are of the golden model on all test images.
+resnet8 and, by name, resnet20. Networks with published weights start from these where ``--weights``
+names their folder. A run that is stopped goes on where it was. Accuracies are of the golden model
+on all test images.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SCHEDULE = {
     "lenet-200": (4, 1e-3, 0.0),
     "caffe-lenet": (4, 1e-3, 0.0),
     "resnet8": (12, 1e-3, 0.5),
+    "resnet20": (12, 1e-3, 0.5),
 }
 
 
@@ -43,7 +45,8 @@ def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]
     """Return the figures of one network."""
     folder: Path = options.out
     images = common.shortened(datasets.load(data), options.train_images)
-    model = common.model_of(name, data, folder, options.weights, say, options.train_epochs)
+    model = common.model_of(name, data, folder, options.weights, say, options.train_epochs,
+                            options.device)
     ready = common.prepare(model, images)
     project = common.dyadic_projection(ready.graph, options.levels)
     before = common.network_of(ready, ready.graph, ready.statistics, project)
@@ -61,6 +64,7 @@ def measure(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]
         training=qat.Training(
             epochs=options.epochs or epochs,
             rate=rate,
+            batch=options.batch,
             distil=distil,
             device=options.device,
             augmentation=zoo.recipe(name).augmentation,
@@ -111,6 +115,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="*", choices=SCHEDULE, help="default: all with data")
     parser.add_argument("--levels", default="P9", help="set of the weights (default: P9)")
     parser.add_argument("--epochs", type=int, help="of the fine-tuning; default: as listed")
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--train-epochs", type=int, help="of the float networks trained first")
     parser.add_argument("--train-images", type=int, help="at most, of the fine-tuning")
     parser.add_argument("--device", default="auto")

@@ -9,13 +9,20 @@ import torch.nn.functional as F
 
 from hwgen.compress.importers import graph as g
 
+Constants = dict[tuple[str, str], torch.Tensor]
+
 
 def run(
-    graph: g.Graph, x: torch.Tensor, *, keep: Iterable[str] | None = None
+    graph: g.Graph,
+    x: torch.Tensor,
+    *,
+    keep: Iterable[str] | None = None,
+    constants: Constants | None = None,
 ) -> dict[str, torch.Tensor]:
     """Return the values of nodes for images (N, C, H, W), in the images' float type.
 
-    Parameters: keep, names of the nodes wanted; None for all of them.
+    Parameters: keep, names of the nodes wanted; None for all of them. constants, where the weights
+    stay as tensors from one call to the next, of one graph, device and float type.
     """
     wanted = set(graph.by_name) if keep is None else set(keep)
     left = {name: len(readers) for name, readers in graph.readers.items()}
@@ -24,7 +31,9 @@ def run(
     with torch.inference_mode():
         for node in graph.nodes:
             sources = [values[name] for name in node.sources]
-            values[node.name] = result = x if isinstance(node, g.Source) else apply(node, sources)
+            values[node.name] = result = (
+                x if isinstance(node, g.Source) else apply(node, sources, constants)
+            )
             if node.name in wanted:
                 kept[node.name] = result
             for name in node.sources:  # what nobody reads any more makes room
@@ -48,28 +57,34 @@ def in_batches(
         visit(run(graph, x[first : first + batch], keep=names))
 
 
-def apply(node: g.Node, sources: list[torch.Tensor]) -> torch.Tensor:
+def apply(
+    node: g.Node, sources: list[torch.Tensor], constants: Constants | None = None
+) -> torch.Tensor:
     """Return one node's output for its sources' values."""
     x = sources[0]
+    made: Constants = {} if constants is None else constants
 
-    def like(values: g.FloatArray) -> torch.Tensor:
-        return torch.tensor(values).to(x)
+    def like(field: str) -> torch.Tensor:
+        key = node.name, field
+        if key not in made:
+            made[key] = torch.tensor(getattr(node, field)).to(x)
+        return made[key]
 
     match node:
         case g.Conv():
             return F.conv2d(
                 padded(x, node.padding),
-                like(node.weight),
-                like(node.bias),
+                like("weight"),
+                like("bias"),
                 node.stride,
                 0,
                 node.dilation,
                 node.groups,
             )
         case g.Dense():
-            return F.linear(x.flatten(1), like(node.weight), like(node.bias))[:, :, None, None]
+            return F.linear(x.flatten(1), like("weight"), like("bias"))[:, :, None, None]
         case g.Affine():
-            return x * like(node.factor)[:, None, None] + like(node.offset)[:, None, None]
+            return x * like("factor")[:, None, None] + like("offset")[:, None, None]
         case g.Clip():
             return torch.clamp(x, node.lo, node.hi)
         case g.Curve():

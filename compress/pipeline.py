@@ -27,6 +27,7 @@ from hwgen.compress.measure import Scores, accuracy_float, hold_out
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling
 from hwgen.compress.stages.build import Built, Calibrated, Stages
+from hwgen.compress.training.finetune import choose_device
 from hwgen.compress.training.tuning import Tuning, finetune
 from hwgen.cost import Objective, total
 from hwgen.errors import HwgenError
@@ -105,7 +106,7 @@ def compress(
     finetune : int
         Epochs of fine-tuning on the integer forward pass; 0 for none.
     device : str
-        "auto", "cpu" or "cuda", for fine-tuning.
+        "auto", "cpu" or "cuda", for fine-tuning and for comparing candidates.
     seed : int
         Of what is drawn at random: supports of pSC, the order of images in fine-tuning.
     act_bits : int
@@ -217,7 +218,8 @@ class _Run:
         self._stages, self._images, self._metadata = stages, images, metadata
         self._tuning, self._tell = tuning, tell
         calibrated = stages.calibrated
-        self._scores = Scores.of(calibrated.graph, calibrated.input_codes.frac, images)
+        place = choose_device(tuning.device)
+        self._scores = Scores.of(calibrated.graph, calibrated.input_codes.frac, images, place)
 
     def as_planned(self, budget: float | None) -> Chosen:
         """Return the network that the plan asks for, with the fewest scale digits that cost no

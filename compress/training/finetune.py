@@ -234,10 +234,18 @@ def fit(
         module.train()
         return found
 
+    half = recipe.half and place.type == "cuda"
+    if half:
+        x = x.contiguous(memory_format=torch.channels_last)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.train()
     for chosen in loop.steps(score):
         batch = augment(x[chosen.to(place)], recipe.augmentation, loop.random)
-        loss = F.cross_entropy(module(batch), y[chosen.to(place)], label_smoothing=recipe.smoothing)
+        with torch.autocast(place.type, torch.bfloat16, enabled=half):
+            scores = module(batch)
+        loss = F.cross_entropy(
+            scores.float(), y[chosen.to(place)], label_smoothing=recipe.smoothing
+        )
         loop.optimiser.zero_grad()
         torch.autograd.backward(loss)
         loop.optimiser.step()

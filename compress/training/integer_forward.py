@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -34,6 +35,10 @@ from hwgen.layers import (
     Requantise,
 )
 from hwgen.network import Network
+from hwgen.sim import golden
+
+BATCH = 500  # images at a time
+Images = npt.NDArray[np.integer[Any]]
 
 
 class _Floor(torch.autograd.Function):
@@ -147,16 +152,14 @@ class IntegerForward:
                 bias = addends.get(name)
                 bias = self.constant(name, "bias", layer.bias) if bias is None else bias
                 if isinstance(layer, Dense):
-                    return F.linear(x.flatten(1), weight, bias)[:, :, None, None]
-                return F.conv2d(
-                    _padded(x, layer.padding, 0.0),
-                    weight,
-                    bias,
-                    layer.stride,
-                    0,
-                    layer.dilation,
-                    layer.groups,
-                )
+                    total = F.linear(x.flatten(1), weight, bias)[:, :, None, None]
+                else:
+                    padded = _padded(x, layer.padding, 0.0)
+                    total = F.conv2d(
+                        padded, weight, bias, layer.stride, 0, layer.dilation, layer.groups
+                    )
+                # Some algorithms for convolutions are off by rounding errors, even in float64.
+                return torch.round(total) if self._dtype == torch.float64 else total
             case Requantise():
                 return self._requantise(layer, x, addends.get(name))
             case Activation():
@@ -197,6 +200,23 @@ class IntegerForward:
         offsets = self.constant(layer.name, "offsets", layer.offsets * down + half)
         segment = torch.bucketize(x.detach().contiguous(), breakpoints, right=True)
         return torch.clamp(floor(x * slopes[segment] + offsets[segment]), layer.lo, layer.hi)
+
+
+def classes(network: Network, images: Images, device: torch.device) -> npt.NDArray[np.int64]:
+    """Return the class of each image, (N,): what ``golden.classes`` returns, computed in torch.
+
+    Parameters: images, (N, C, H, W) codes. Networks whose values could pass 2**53 go to the golden
+    model.
+    """
+    if max(max(peaks) for peaks in golden.bounds(network).values()) >= 2**53:
+        return golden.classes(network, images)
+    exact, found = IntegerForward(network, device, torch.float64), []
+    with torch.inference_mode():
+        for first in range(0, len(images), BATCH):
+            codes = torch.from_numpy(np.array(images[first : first + BATCH], dtype=np.float64))
+            # numpy's argmax: of equal scores the first one.
+            found.append(exact.scores(codes).cpu().numpy().argmax(1))
+    return np.concatenate(found)
 
 
 def _padded(x: torch.Tensor, padding: tuple[int, int, int, int], value: float) -> torch.Tensor:

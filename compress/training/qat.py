@@ -227,6 +227,7 @@ class _Tuner:
             {name: np.zeros_like(mean) for name, mean in statistics.means.items()},
         )
         self._linear = self._layers(first, masks)
+        self._float: forward.Constants = {}  # of the float network, whose scores pull
 
     # --- from latent weights to a network
 
@@ -399,7 +400,8 @@ class _Tuner:
         if not part:
             return loss
         name = self._graph.output.name
-        real = forward.run(self._graph, codes * 2.0**-self._input.frac, keep=[name])[name]
+        x = codes * 2.0**-self._input.frac
+        real = forward.run(self._graph, x, keep=[name], constants=self._float)[name]
         soft = F.kl_div(
             F.log_softmax(scores / TEMPERATURE, 1),
             F.softmax(real.flatten(1).clone() / TEMPERATURE, 1),

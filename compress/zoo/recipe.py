@@ -40,6 +40,8 @@ class Recipe:
         Of torch. Sums in another order have other last bits, so it is fixed; small steps are faster
         with one.
     classes : int
+    half : bool
+        On a GPU, train with bfloat16 products.
     mean, std : tuple of float, optional
         Normalisation by channel, ``(code * scale - mean) / std``.
     published : callable, optional
@@ -57,6 +59,7 @@ class Recipe:
     augmentation: Augmentation = NONE
     threads: int = 1
     classes: int = 10
+    half: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     published: Callable[[Arrays], Tensors] | None = None

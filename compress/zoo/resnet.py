@@ -1,4 +1,4 @@
-"""Residual networks for CIFAR-10: ResNet-8 of MLPerf Tiny, ResNet-20 and ResNet-32.
+"""Residual networks for CIFAR-10: ResNet-8 of MLPerf Tiny, ResNet-20, ResNet-32 and ResNet18.
 
 Ref: K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
 section 4.2 (6n + 2 layers; option A: a shortcut takes every second pixel and fills new channels
@@ -38,14 +38,18 @@ def option_a(before: int, after: int) -> nn.Conv2d:
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, and the shortcut around them."""
 
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(
+        self, before: int, after: int, stride: int, shortcut: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(after)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(after)
-        self.shortcut = nn.Identity() if stride == 1 else option_a(before, after)
+        if shortcut is None:
+            shortcut = nn.Identity() if stride == 1 else option_a(before, after)
+        self.shortcut = shortcut
         self.relu2 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -95,6 +99,37 @@ def resnet20() -> nn.Module:
 def resnet32() -> nn.Module:
     """Return ResNet-32: 464,154 trained parameters."""
     return ResNet(5)
+
+
+class ResNet18(nn.Module):
+    """ResNet18 for 32x32 images: a 3x3 stem, two blocks a stage, shortcuts by 1x1 convolution."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        blocks: list[nn.Module] = []
+        before = 64
+        for width in (64, 128, 256, 512):
+            if width == before:
+                blocks.append(BasicBlock(before, width, 1))
+            else:
+                projection = nn.Sequential(
+                    nn.Conv2d(before, width, 1, stride=2, bias=False), nn.BatchNorm2d(width)
+                )
+                blocks.append(BasicBlock(before, width, 2, projection))
+            blocks.append(BasicBlock(width, width, 1))
+            before = width
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(before, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.relu(self.bn1(self.conv1(x))))
+        scores: torch.Tensor = self.linear(self.flatten(self.pool(x)))
+        return scores
 
 
 def _published(blocks: int, arrays: Arrays) -> Tensors:
@@ -201,6 +236,19 @@ RECIPES = {
         augmentation=_AUGMENTATION,
         threads=2,
         published=resnet8_weights,
+    ),
+    "resnet18": Recipe(
+        ResNet18,
+        (3, 32, 32),
+        1 / 256,
+        epochs=40,
+        batch=256,
+        rate=3e-3,
+        decay=0.2,
+        smoothing=0.05,
+        augmentation=_AUGMENTATION,
+        threads=2,
+        half=True,
     ),
     "resnet20": Recipe(
         resnet20,
