@@ -141,6 +141,7 @@ class Bench:
         )  # fmt: skip
         self.seeds, self.tuned = options.seeds, options.tuned
         self.nets: list[str] = options.nets
+        self.variants: list[str] | None = options.variants
         self.device = finetune.choose_device(options.device)
         self.builders = builders(self.size, images.shape)
         self.kept = common.Kept(options.out / f"{self.data}.json")
@@ -201,7 +202,7 @@ class Bench:
         """Make every run that is not there yet, and return mean and deviation of each variant."""
         for seed in self.seeds:
             for net in self.nets:
-                for variant in NETS[net]:
+                for variant in self.variants or NETS[net]:
                     self._kept(f"{net}|{variant}|scratch|{seed}", self.train, net, variant, seed)
                 for variant in TUNED if self.tuned and NETS[net] is SPARSE else ():
                     self._kept(f"{net}|{variant}|tuned|{seed}", self.tune, net, variant, seed)
@@ -266,6 +267,7 @@ def main() -> None:
     parser.add_argument("--tuned", action="store_true", help="also mask and tune the dense ones")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--nets", nargs="*", choices=NETS, default=["resnet", "vgg", "mobilenet"])
+    parser.add_argument("--variants", nargs="*", help="of these networks alone")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, help="in place of 3 (quick) or 20")
     parser.add_argument("--images", type=int, help="to learn, at most")
