@@ -63,7 +63,7 @@ def measure(
                 ready.graph, ready.statistics, input_codes=ready.input_codes,
                 options=common.LowerOptions(), project=project, masks={}, images=data,
                 training=qat.Training(
-                    epochs=options.tune, rate=2e-3, batch=32, refit=20, device="cpu",
+                    epochs=options.tune, rate=2e-3, batch=32, device="cpu",
                     augmentation=recipe.augmentation, distil=0.5,
                 ),
             )  # fmt: skip

@@ -1,12 +1,13 @@
 """Quantisation-aware fine-tuning of any method: the integer network itself is trained.
 
 The forward pass is that of the lowered network (``integer_forward``), with the method's weights;
-gradients go straight through to latent real weights and biases. A method is a function from latent
-weights to approximated ones. It is asked at the beginning of each pass and every few steps; between
-two answers each weight takes the nearest level of its layer, at the scale of the last answer, and a
-weight that stays at its level keeps the very code that the method gave it. Every decision, such as
-which pass was best, is made on the network that the method and ``lower`` make from the latent
-weights, over the last training images.
+gradients go straight through to latent real weights and biases. A method is a function from real
+weights to approximated ones. It is asked at the beginning, and its scales stay: a scale that was
+sought again would move a whole filter from one step to the next. Each weight takes the nearest
+level of its layer, and one that stays at its level keeps the very code that the method gave it.
+Approximated weights are their own approximation, so the method gives the trained ones back. Every
+decision, such as which pass was best, is made on the network that the method and ``lower`` make of
+them, over the last training images.
 
 Ref: B. Jacob et al., "Quantization and training of neural networks for efficient
 integer-arithmetic-only inference", CVPR 2018; G. Hinton, O. Vinyals, J. Dean, "Distilling the
@@ -46,6 +47,7 @@ Project = Callable[[Mapping[str, FloatArray]], Mapping[str, Result]]
 
 TEMPERATURE = 2.0  # of distillation
 BATCH = 250  # images measured at a time
+USUAL = 0.15  # root mean square of weights at which the rate is the one that was asked for
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class Training:
     epochs : int
         Passes over the training images, the last part left out.
     rate : float
-        Highest learning rate of Adam; it follows one cycle.
+        Highest learning rate of Adam; it follows one cycle. A filter's weights move in proportion
+        to their size: batch norms and the image's scale, folded into them, make filters of one
+        network differ by orders of magnitude.
     batch : int
     seed : int
         Of order and augmentation.
@@ -66,8 +70,6 @@ class Training:
     augmentation : Augmentation
     distil : float
         Part of the loss, 0 to 1, that pulls towards the float network's scores.
-    refit : int
-        Steps between two answers of the method.
     threads : int
         Of torch on the CPU.
     path : Path, optional
@@ -83,15 +85,14 @@ class Training:
     device: str = "auto"
     augmentation: Augmentation = NONE
     distil: float = 0.0
-    refit: int = 100
     threads: int = 1
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, self.refit, self.threads) < 1:
+        if min(self.epochs, self.batch, self.threads) < 1:
             raise HwgenError(
-                "Fine-tuning: epochs, batch, refit and threads from 1 needed, not "
-                f"{self.epochs}, {self.batch}, {self.refit}, {self.threads}"
+                "Fine-tuning: epochs, batch and threads from 1 needed, not "
+                f"{self.epochs}, {self.batch}, {self.threads}"
             )
         if not (0 < self.rate < 1 and 0 <= self.distil <= 1):
             raise HwgenError(
@@ -122,8 +123,8 @@ def finetune(
         From which ``lower`` takes the formats of the codes, and the first bias correction.
     input_codes, options : as for ``lower``
     project : callable
-        Latent weights by node name -> approximated weights of all convolutions and dense layers.
-        The same latent weights must give the same answer.
+        Real weights by node name -> approximated weights of all convolutions and dense layers. The
+        same weights must give the same answer, and approximated ones themselves.
     masks : mapping of node name to bool array
         Weights that may be other than zero; of a node without one, those that are not zero now.
     images : Dataset
@@ -134,8 +135,8 @@ def finetune(
 
     Returns
     -------
-    The graph with the latent weights and biases of the best state (the start included), and the
-    statistics with the same formats and mean images of zero, so that ``lower`` moves no bias:
+    The graph with the approximated weights and the biases of the best state (the start included),
+    and the statistics with the same formats and mean images of zero, so that no bias is moved:
     ``lower(graph, project(weights), statistics)`` is the network that was measured best.
 
     Raises: HwgenError if the masks or the training do not fit; KeyboardInterrupt after Ctrl-C.
@@ -145,17 +146,18 @@ def finetune(
         return tuner.run(progress or silent)
 
 
-_NOTHING = torch.empty(0)  # until the method's first answer
+_NOTHING = torch.empty(0)  # until the method's answer
 
 
 @dataclass
 class _Linear:
-    """A layer that is trained: its tensors, and what the method's last answer fixed."""
+    """A layer that is trained: its tensors, and what the method's answer fixed."""
 
     node: g.Conv | g.Dense
     weight: torch.Tensor
     bias: torch.Tensor
     mask: torch.Tensor
+    pace: torch.Tensor  # of each filter's weights, as a part of the rate
     layer: str = ""  # in the network
     addend: str = ""  # the layer that adds the bias
     bias_unit: float = 1.0  # real value of an addend of 1
@@ -166,6 +168,7 @@ class _Linear:
     edges: torch.Tensor = _NOTHING
     chosen: torch.Tensor = _NOTHING  # the method's codes
     near: torch.Tensor = _NOTHING  # and the nearest ones, at that time
+    scale: float | FloatArray = 1.0  # ``step`` in double precision
 
     def by_output(self, values: FloatArray) -> torch.Tensor:
         """Return values by output channel (or kernel) in a form that meets the weights."""
@@ -177,22 +180,26 @@ class _Linear:
         place = (self.weight.detach() / self.step).contiguous()
         return self.levels[torch.bucketize(place, self.edges)]
 
+    def codes(self) -> torch.Tensor:
+        """Return the codes of the weights."""
+        near = self.nearest()
+        return torch.where(near == self.near, self.chosen, near) * self.mask
+
     def integers(self) -> torch.Tensor:
         """Return the integer weights, with the gradient of the latent ones."""
-        near = self.nearest()
-        codes = torch.where(near == self.near, self.chosen, near) * self.mask
-        hard = codes * (self.step / self.factor)
+        hard = self.codes() * (self.step / self.factor)
         return hard + (self.weight - self.weight.detach()) / self.factor
 
-    def confine(self) -> None:
-        """Keep masked weights at zero, and the others within half a gap of the largest level.
+    def confine(self, old: torch.Tensor) -> None:
+        """Shorten a step from old weights to each filter's pace, keep masked weights at zero and
+        the others within half a gap of the largest level.
 
-        Beyond it nothing changes but the latent weight, until the next scale lets it loose.
+        Beyond it nothing changes but the latent weight.
         """
         last_edge = self.edges[-1] if len(self.edges) else self.levels[-1]
         top = 2 * self.levels[-1] - last_edge
         with torch.no_grad():
-            self.weight.mul_(self.mask)
+            self.weight.copy_(torch.lerp(old, self.weight, self.pace) * self.mask)
             reach = (top * self.step).expand_as(self.weight)
             self.weight.copy_(torch.minimum(torch.maximum(self.weight, -reach), reach))
 
@@ -227,6 +234,7 @@ class _Tuner:
             {name: np.zeros_like(mean) for name, mean in statistics.means.items()},
         )
         self._linear = self._layers(first, masks)
+        self._fix()
         self._float: forward.Constants = {}  # of the float network, whose scores pull
 
     # --- from latent weights to a network
@@ -243,19 +251,24 @@ class _Tuner:
             metadata={},
         )
 
-    def _latent(self, values: Mapping[str, torch.Tensor]) -> g.Graph:
-        """Return the graph with these weights and biases, named as in ``_tensors``."""
+    def _with(self, weights: Mapping[str, FloatArray], biases: Mapping[str, FloatArray]) -> g.Graph:
+        """Return the graph with these weights and biases, by node name."""
         graph = self._graph
+        for name, weight in weights.items():
+            node = replace(graph.by_name[name], weight=weight, bias=biases[name])  # type: ignore[call-arg]
+            graph = graph.with_node(node)
+        return graph
+
+    def _trained(self, values: Mapping[str, torch.Tensor]) -> g.Graph:
+        """Return the graph with the weights of some codes, and some biases; named as in
+        ``_tensors``.
+        """
+        weights, biases = {}, {}
         for item in self._linear:
             name = item.node.name
-            graph = graph.with_node(
-                replace(
-                    graph.by_name[name],  # type: ignore[call-arg]
-                    weight=values[f"{name}.weight"].detach().cpu().double().numpy(),
-                    bias=values[f"{name}.bias"].detach().cpu().double().numpy(),
-                )
-            )
-        return graph
+            weights[name] = values[f"{name}.weight"].cpu().double().numpy() * item.scale
+            biases[name] = values[f"{name}.bias"].cpu().double().numpy()
+        return self._with(weights, biases)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         return {
@@ -263,6 +276,11 @@ class _Tuner:
             for item in self._linear
             for field in ("weight", "bias")
         }
+
+    def _coded(self) -> dict[str, torch.Tensor]:
+        """Return ``_tensors`` with codes in place of the latent weights."""
+        values = self._tensors()
+        return values | {f"{item.node.name}.weight": item.codes() for item in self._linear}
 
     # --- layers
 
@@ -286,8 +304,9 @@ class _Tuner:
                 torch.tensor(np.where(mask, node.weight, 0.0), dtype=torch.float32),
                 torch.tensor(bias, dtype=torch.float32),
                 torch.tensor(np.asarray(mask), dtype=torch.float32),
+                torch.tensor(_paces(node.weight, np.asarray(mask)), dtype=torch.float32),
             )
-            for field in ("weight", "bias", "mask"):
+            for field in ("weight", "bias", "mask", "pace"):
                 setattr(item, field, getattr(item, field).to(self._device))
             item.weight.requires_grad_(not _is_wiring(node))
             item.bias.requires_grad_(not _is_wiring(node))
@@ -302,17 +321,23 @@ class _Tuner:
     def _frac_before(self, layer: Conv2d | Dense) -> int:
         return int(np.max(self._network.tensors[layer.source].frac))
 
-    def _refit(self) -> None:
-        """Ask the method, and take over its codes and scales and the constants behind them."""
-        latent = self._latent(self._tensors())
-        self._network = network = self._lowered(latent, self._statistics)
+    def _fix(self) -> None:
+        """Take over the codes and scales of the method's answer, and the constants behind them."""
+        weights = {item.node.name: item.weight.detach().cpu().double().numpy()
+                   for item in self._linear}  # fmt: skip
+        biases = {item.node.name: item.bias.detach().cpu().double().numpy()
+                  for item in self._linear}  # fmt: skip
+        network = self._lowered(self._with(weights, biases), self._statistics)
+        self._network = network
         self._forward = IntegerForward(network, self._device, torch.float32)
         for item, (layer, after) in zip(self._linear, _pairs(network), strict=True):
             result = self._results[item.node.name]
             _, factor = integer_weights(result, common=after is None)
             item.layer = layer.name
             item.factor = item.by_output(factor)
-            item.step = item.by_output(np.ldexp(result.scale, -result.bits))
+            scale = np.ldexp(result.scale, -result.bits)
+            item.step = item.by_output(scale)
+            item.scale = scale.reshape(scale.shape + (1,) * (item.weight.ndim - scale.ndim))
             inside = np.asarray(item.mask.cpu().numpy(), bool)
             found = np.unique(result.codes[inside]) if inside.any() else np.zeros(1, np.int64)
             levels = np.unique(np.concatenate([found, -found]))
@@ -334,7 +359,7 @@ class _Tuner:
         """Train and return the best graph and its statistics."""
         training = self._training
         tensors = self._tensors()
-        best = {f"best.{name}": value.clone() for name, value in tensors.items()}
+        best = {f"best.{name}": value.clone() for name, value in self._coded().items()}
         best["best.accuracy"] = torch.tensor(-1.0, dtype=torch.float64)
         trained = [
             value
@@ -359,11 +384,11 @@ class _Tuner:
         )
 
         def judge(epoch: int) -> float:
-            graph = self._latent(tensors)
-            found = self.accuracy(self._lowered(graph, self._statistics))
+            coded = self._coded()
+            found = self.accuracy(self._lowered(self._trained(coded), self._statistics))
             if found >= float(best["best.accuracy"]):  # of equal ones the last
                 best["best.accuracy"].fill_(found)
-                for name, value in tensors.items():
+                for name, value in coded.items():
                     best[f"best.{name}"].copy_(value)
             return 100 * found
 
@@ -372,15 +397,13 @@ class _Tuner:
         self._learn(loop, judge)
         loop.finish()
         chosen = {name: best[f"best.{name}"] for name in tensors}
-        return self._latent(chosen), self._statistics
+        return self._trained(chosen), self._statistics
 
     def _learn(self, loop: Loop, judge: Callable[[int], float]) -> None:
         images, training = self._images, self._training
         x = torch.tensor(images.train_x[: loop.count])
         y = torch.tensor(images.train_y[: loop.count])
         for chosen in loop.steps(judge):
-            if loop.done % loop.steps_an_epoch % training.refit == 0:
-                self._refit()
             codes = x[chosen].to(self._device, torch.float32)
             if training.augmentation != NONE:
                 moved = augment(codes, training.augmentation, loop.random)
@@ -388,9 +411,10 @@ class _Tuner:
             loss = self._loss(codes, y[chosen].to(self._device))
             loop.optimiser.zero_grad()
             torch.autograd.backward(loss)
+            before = [item.weight.detach().clone() for item in self._linear]
             loop.optimiser.step()
-            for item in self._linear:
-                item.confine()
+            for item, old in zip(self._linear, before, strict=True):
+                item.confine(old)
             loop.loss = float(loss.detach())
 
     def _loss(self, codes: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -451,6 +475,19 @@ def _pairs(network: Network) -> list[tuple[Conv2d | Dense, Requantise | None]]:
         for layer in network.layers
         if isinstance(layer, (Conv2d, Dense))
     ]
+
+
+def _paces(weight: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return each filter's root mean square, inside the mask, over the usual one: (rows, 1, ...).
+
+    Filters much smaller than their layer count as a twentieth of it: they may come back.
+    """
+    rows, kept = weight.reshape(len(weight), -1), mask.reshape(len(weight), -1)
+    energy, count = (rows**2 * kept).sum(1), kept.sum(1)
+    size = np.sqrt(energy / np.maximum(count, 1))
+    least = 0.05 * np.sqrt(energy.sum() / max(count.sum(), 1))
+    pace: FloatArray = np.maximum(size, least) / USUAL
+    return pace.reshape((-1,) + (1,) * (weight.ndim - 1))
 
 
 def _is_wiring(node: g.Conv | g.Dense) -> bool:

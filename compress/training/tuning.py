@@ -24,7 +24,8 @@ from hwgen.compress.training.augment import NONE, Augmentation
 from hwgen.errors import HwgenError
 from hwgen.progress import Progress
 
-RATE = 1e-3
+RATE = 1e-3  # with FEW layers; no batch norms are left that would settle a deeper network
+FEW = 5
 BATCH = 128
 DISTIL = 0.5  # of the loss: the float network's scores say more of an image than its label
 
@@ -92,7 +93,7 @@ def finetune(
         images=images,
         training=qat.Training(
             tuning.epochs,
-            RATE,
+            RATE * min(1.0, FEW / len(linear_nodes(built.graph))),
             BATCH,
             tuning.seed,
             tuning.device,

@@ -133,13 +133,12 @@ def test_it_learns_and_what_it_returns_is_what_was_measured(start, images):
 
 @pytest.mark.parametrize(("name", "digits"), [("T3", 1), ("P9", 2), ("Q8", 3)])
 def test_the_pass_that_is_trained_is_golden(start, images, name, digits):
-    """Between two answers of the method too: golden with the codes that the pass used."""
+    """Golden with the codes that the pass used."""
     graph, statistics = start
     tuner = qat._Tuner(
         graph, statistics, CODES, OPTIONS, project_with(graph, name, digits), {}, images,
         qat.Training(device="cpu"),
     )
-    tuner._refit()
     x = images.train_x[:50]
     scores = tuner.scores(torch.tensor(x, dtype=torch.float32)).detach().numpy()
     network = tuner._network
@@ -172,7 +171,6 @@ def test_gradients_go_straight_through(start, images):
         graph, statistics, CODES, OPTIONS, project_with(graph, "Q16", 3), {}, images,
         qat.Training(device="cpu"),
     )
-    tuner._refit()
     codes = torch.tensor(images.train_x[:64], dtype=torch.float32)
     torch.autograd.backward(tuner.scores(codes)[:, 3].sum())
     # A score's gradient in the last weights is what the layer reads, in real units.
@@ -242,7 +240,7 @@ def test_distillation_changes_the_loss(rolled, images):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"epochs": 0}, "epochs, batch, refit and threads from 1 needed, not 0"),
+    ({"epochs": 0}, "epochs, batch and threads from 1 needed, not 0"),
     ({"rate": 0.0}, "a rate between 0 and 1"),
     ({"distil": 1.5}, "distil from 0 to 1"),
 ])  # fmt: skip
