@@ -15,8 +15,8 @@ from hwgen.compress import forward
 from hwgen.compress.importers import graph as g
 from hwgen.compress.training import integer_forward
 from hwgen.network import Network
-from hwgen.sim import golden
 
+CPU = torch.device("cpu")
 SCORE_IMAGES = 5000  # for comparing candidates: the last of the training images
 
 
@@ -63,15 +63,15 @@ class Scores:
         What the float network puts into the right class.
     held_out : int
         How many of them, the last ones, training leaves out.
-    device : torch.device, optional
-        A GPU that computes the same integers in the golden model's place.
+    device : torch.device
+        Where the golden model's integers are computed.
     """
 
     x: datasets.Images
     y: npt.NDArray[np.int64]
     float_right: npt.NDArray[np.bool_]
     held_out: int
-    device: torch.device | None = None
+    device: torch.device = CPU
 
     @classmethod
     def of(
@@ -79,7 +79,7 @@ class Scores:
         graph: g.Graph,
         frac: int,
         images: datasets.Dataset,
-        device: torch.device | None = None,
+        device: torch.device = CPU,
     ) -> Scores:
         """Return the last training images, and what the float graph makes of them."""
         x, y = images.train_x[-SCORE_IMAGES:], images.train_y[-SCORE_IMAGES:]
@@ -92,10 +92,7 @@ class Scores:
         The loss is the larger one of that on all images and that on those that training left out:
         of a small set most were learnt, and lose less than new ones.
         """
-        if self.device is None or self.device.type == "cpu":
-            right = golden.classes(network, self.x) == self.y
-        else:
-            right = integer_forward.classes(network, self.x, self.device) == self.y
+        right = integer_forward.classes(network, self.x, self.device) == self.y
         parts = (slice(None), slice(-self.held_out, None))
         lost = [float(self.float_right[part].mean() - right[part].mean()) for part in parts]
         return Score(float(right.mean()), 100 * max(lost))

@@ -45,8 +45,8 @@ from hwgen.sim.golden_layers import (
 
 __all__ = [
     "accuracy", "activation", "add", "argmax", "avg_pool", "bounds", "check_images", "classes",
-    "concat", "conv2d", "dense", "flatten", "layer_output", "max_pool", "requantise", "run",
-    "sum_type",
+    "concat", "conv2d", "dense", "flatten", "largest", "layer_output", "max_pool", "requantise",
+    "run", "sum_type",
 ]
 
 BATCH_ELEMENTS = 1 << 21      # of the largest array of a batch: few enough to stay near the cache
@@ -164,6 +164,18 @@ def bounds(network: Network) -> Mapping[str, Sequence[int]]:
             peaks = [max(-tensor.lo, tensor.hi)] * tensor.channels
         found[layer.name] = peaks
     return found
+
+
+def largest(network: Network) -> int:
+    """Return a bound of the magnitudes of all sums and codes, those in a Requantise before its
+    shift left out.
+    """
+    found = bounds(network)
+    return max(
+        max(max(found[layer.name]), 0 if isinstance(layer, (Input, Requantise, Activation))
+            else max(_peaks(layer, [found[name] for name in layer.inputs])))
+        for layer in network.layers
+    )
 
 
 def _peaks(layer: Layer, sources: Sequence[Sequence[int]]) -> Sequence[int]:

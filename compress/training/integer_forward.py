@@ -37,7 +37,7 @@ from hwgen.layers import (
 from hwgen.network import Network
 from hwgen.sim import golden
 
-BATCH = 500  # images at a time
+BATCH = 250  # images at a time
 Images = npt.NDArray[np.integer[Any]]
 
 
@@ -67,11 +67,18 @@ class IntegerForward:
     network : Network
     device : torch.device
     dtype : torch.dtype
-        float64 for exact codes, float32 for speed.
+        Of all values between layers: wide enough for their integers, float32 below 2**24.
+    exact : bool
+        Round sums, and scale and shift in float64: the golden model's integers whatever the
+        algorithms of the convolutions round. There is no gradient then.
     """
 
-    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, dtype: torch.dtype, *, exact: bool = False
+    ) -> None:
         self._network, self._device, self._dtype = network, device, dtype
+        self._exact = exact
+        self._fine = torch.float64 if exact else dtype
         self._constants: dict[tuple[str, str], torch.Tensor] = {}
         readers: dict[str, int] = {}
         for layer in network.layers:
@@ -79,13 +86,21 @@ class IntegerForward:
                 readers[name] = readers.get(name, 0) + 1
         self._readers = readers
 
-    def constant(self, layer: str, name: str, values: Any) -> torch.Tensor:
+    def constant(
+        self, layer: str, name: str, values: Any, dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
         """Return an array as a tensor of this device and dtype; kept for the next call."""
         key = (layer, name)
         if key not in self._constants:
             array = np.array(values, dtype=np.float64)
-            self._constants[key] = torch.from_numpy(array).to(self._device, self._dtype)
+            self._constants[key] = torch.from_numpy(array).to(self._device, dtype or self._dtype)
         return self._constants[key]
+
+    @classmethod
+    def exactly(cls, network: Network, device: torch.device) -> IntegerForward:
+        """Return one that computes the golden model's integers, in float32 where these fit."""
+        narrow = device.type == "cpu" and golden.largest(network) < 2**24
+        return cls(network, device, torch.float32 if narrow else torch.float64, exact=True)
 
     def __call__(
         self,
@@ -134,8 +149,8 @@ class IntegerForward:
         last = self._network.scores
         frac = np.asarray(self._network.tensors[last.name].frac, dtype=np.float64)
         scale = float(self._network.metadata.get("score_scale", [1.0])[0])
-        unit = self.constant(last.name, "unit", np.atleast_1d(scale * 2.0**-frac))
-        return self(codes, **given)[last.name].flatten(1) * unit
+        unit = self.constant(last.name, "unit", np.atleast_1d(scale * 2.0**-frac), self._fine)
+        return self(codes, **given)[last.name].flatten(1).to(self._fine) * unit
 
     def _layer(
         self,
@@ -158,8 +173,7 @@ class IntegerForward:
                     total = F.conv2d(
                         padded, weight, bias, layer.stride, 0, layer.dilation, layer.groups
                     )
-                # Some algorithms for convolutions are off by rounding errors, even in float64.
-                return torch.round(total) if self._dtype == torch.float64 else total
+                return torch.round(total) if self._exact else total
             case Requantise():
                 return self._requantise(layer, x, addends.get(name))
             case Activation():
@@ -185,21 +199,24 @@ class IntegerForward:
         self, layer: Requantise, x: torch.Tensor, addend: torch.Tensor | None
     ) -> torch.Tensor:
         down = np.ldexp(1.0, -layer.shift)
-        factor = self.constant(layer.name, "factor", layer.multiplier * down)
-        half = self.constant(layer.name, "half", np.where(layer.shift > 0, 0.5, 0.0))
+        factor = self.constant(layer.name, "factor", layer.multiplier * down, self._fine)
+        half = self.constant(layer.name, "half", np.where(layer.shift > 0, 0.5, 0.0), self._fine)
         if addend is None:
-            addend = self.constant(layer.name, "addend", layer.offset * down)
-        shifted = x * factor[:, None, None] + (addend + half)[:, None, None]
-        return torch.clamp(floor(shifted), layer.lo, layer.hi)
+            addend = self.constant(layer.name, "addend", layer.offset * down, self._fine)
+        shifted = x.to(self._fine) * factor[:, None, None] + (addend + half)[:, None, None]
+        return torch.clamp(floor(shifted), layer.lo, layer.hi).to(x.dtype)
 
     def _activation(self, layer: Activation, x: torch.Tensor) -> torch.Tensor:
         down = 2.0**-layer.shift
         half = 0.5 if layer.shift else 0.0
         breakpoints = self.constant(layer.name, "breakpoints", layer.breakpoints)
-        slopes = self.constant(layer.name, "slopes", layer.slopes * down)
-        offsets = self.constant(layer.name, "offsets", layer.offsets * down + half)
+        slopes = self.constant(layer.name, "slopes", layer.slopes * down, self._fine)
+        offsets = self.constant(
+            layer.name, "offsets", layer.offsets * down + half, self._fine
+        )
         segment = torch.bucketize(x.detach().contiguous(), breakpoints, right=True)
-        return torch.clamp(floor(x * slopes[segment] + offsets[segment]), layer.lo, layer.hi)
+        made = x.to(self._fine) * slopes[segment] + offsets[segment]
+        return torch.clamp(floor(made), layer.lo, layer.hi).to(x.dtype)
 
 
 def classes(network: Network, images: Images, device: torch.device) -> npt.NDArray[np.int64]:
@@ -208,12 +225,12 @@ def classes(network: Network, images: Images, device: torch.device) -> npt.NDArr
     Parameters: images, (N, C, H, W) codes. Networks whose values could pass 2**53 go to the golden
     model.
     """
-    if max(max(peaks) for peaks in golden.bounds(network).values()) >= 2**53:
+    if golden.largest(network) >= 2**53:
         return golden.classes(network, images)
-    exact, found = IntegerForward(network, device, torch.float64), []
+    exact, found = IntegerForward.exactly(network, device), []
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
-            codes = torch.from_numpy(np.array(images[first : first + BATCH], dtype=np.float64))
+            codes = torch.from_numpy(np.array(images[first : first + BATCH], dtype=np.float32))
             # numpy's argmax: of equal scores the first one.
             found.append(exact.scores(codes).cpu().numpy().argmax(1))
     return np.concatenate(found)

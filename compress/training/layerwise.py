@@ -7,9 +7,9 @@ is trained; it is kept so if the accuracy stays within a budget, and restored if
 
 Training of a ternary layer, with latent weights V and the pruning's mask M::
 
-    W = sigma * sign(V) * M          sigma at first the mean of |V| over M
+    W = sigma * T(V) * M             T(V): sign(V), 0 where V is nearer to 0 than to sigma
     dL/dV = dL/dW where |V| <= c     straight through, c = 3 sigma
-    dL/dsigma = sum(dL/dW * sign(V) * M)
+    dL/dsigma = sum(dL/dW * T(V) * M)    sigma at first the mean of |V| over M
 
 Pruning goes in steps, with training after each. Sigma is rounded to few signed digits at the end of
 a layer's turn, and stays there, so that the accuracy that decides is that of shifts and adds.
@@ -41,7 +41,7 @@ from hwgen.compress.training.layerwise_outcome import (
     bias_codes,
     size,
 )
-from hwgen.compress.training.loop import Loop
+from hwgen.compress.training.loop import Loop, distance
 from hwgen.progress import Progress, silent
 
 __all__ = ["Options", "Order", "Outcome", "Scale", "Turn", "bias_codes", "compress", "size"]
@@ -92,8 +92,9 @@ class _Layer:
         if not self.ternary:
             return self.weight * self.mask
         sigma = self.sigma.reshape((-1,) + (1,) * (self.weight.ndim - 1))
-        sign = torch.where(self.weight.detach() < 0, -1.0, 1.0) * self.mask
-        inside = (self.weight.detach().abs() <= CLIP * sigma.detach()) * self.mask
+        size = self.weight.detach().abs()
+        sign = self.weight.detach().sign() * (size > sigma.detach() / 2) * self.mask
+        inside = (size <= CLIP * sigma.detach()) * self.mask
         moved = (self.weight - self.weight.detach()) * inside
         return sigma * sign + moved
 
@@ -137,6 +138,7 @@ class _Run:
         ]
         self._by_name = {layer.node.name: layer for layer in self._layers}
         self._trainings = 0
+        self._float: forward.Constants = {}
 
     def go(self) -> Outcome:
         before = self.accuracy()
@@ -255,6 +257,17 @@ class _Run:
                 )
         return values[self._graph.output.name].flatten(1)
 
+    def _loss(self, codes: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        scores = self._scores(codes)
+        loss = F.cross_entropy(scores, y)
+        part = self._options.distil
+        if not part:
+            return loss
+        name = self._graph.output.name
+        x = codes * 2.0**-self._input.frac
+        real = forward.run(self._graph, x, keep=[name], constants=self._float)[name]
+        return (1 - part) * loss + part * distance(scores, real)
+
     def accuracy(self) -> float:
         """Return the share of the last training images that are right."""
         x, y = self._images.calibration()
@@ -288,7 +301,7 @@ class _Run:
         for chosen in loop.steps(lambda epoch: 100 * self.accuracy()):
             codes = torch.tensor(x[chosen.numpy()], dtype=torch.float32, device=self._device)
             codes = augment(codes, options.augmentation, loop.random)
-            loss = F.cross_entropy(self._scores(codes), y[chosen].to(self._device))
+            loss = self._loss(codes, y[chosen].to(self._device))
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

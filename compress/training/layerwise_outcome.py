@@ -45,6 +45,8 @@ class Options:
     order : Order
     epochs_pruning, epochs_layer, epochs_end : int
         Passes after each pruning step, in each layer's turn, and over all of them at the end.
+    distil : float
+        Part of the loss, 0 to 1, that pulls towards the float network's scores.
     rate, batch, seed, device, augmentation, threads : of the training.
 
     Raises: HwgenError if a number is out of range.
@@ -59,6 +61,7 @@ class Options:
     epochs_pruning: int = 2
     epochs_layer: int = 2
     epochs_end: int = 2
+    distil: float = 0.0
     rate: float = 2e-3
     batch: int = 128
     seed: int = 0

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from hwgen.compress.training import checkpoint
 from hwgen.progress import Progress, silent
+
+TEMPERATURE = 2.0  # of distillation
 
 
 @dataclass
@@ -161,6 +164,20 @@ class Loop:
             self.done,
             total,
         )
+
+
+def distance(scores: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return how far scores are from those of a float network, (N, classes): the divergence of
+    their softened distributions.
+
+    Ref: G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015.
+    """
+    found = F.kl_div(
+        F.log_softmax(scores / TEMPERATURE, 1),
+        F.softmax(real.flatten(1).clone() / TEMPERATURE, 1),
+        reduction="batchmean",
+    )
+    return TEMPERATURE**2 * found
 
 
 def one_cycle(fraction: float, *, rise: float = 0.25) -> float:

@@ -10,8 +10,7 @@ decision, such as which pass was best, is made on the network that the method an
 them, over the last training images.
 
 Ref: B. Jacob et al., "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference", CVPR 2018; G. Hinton, O. Vinyals, J. Dean, "Distilling the
-knowledge in a neural network", 2015 (``distil``).
+integer-arithmetic-only inference", CVPR 2018.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ from hwgen.compress.training import checkpoint
 from hwgen.compress.training.augment import NONE, Augmentation, augment
 from hwgen.compress.training.finetune import choose_device, threads
 from hwgen.compress.training.integer_forward import IntegerForward
-from hwgen.compress.training.loop import Loop
+from hwgen.compress.training.latent import Linear, paces
+from hwgen.compress.training.loop import Loop, distance
 from hwgen.errors import HwgenError
 from hwgen.layers import Conv2d, Dense, Requantise
 from hwgen.network import Network
@@ -45,9 +45,7 @@ from hwgen.progress import Progress, silent
 
 Project = Callable[[Mapping[str, FloatArray]], Mapping[str, Result]]
 
-TEMPERATURE = 2.0  # of distillation
 BATCH = 250  # images measured at a time
-USUAL = 0.15  # root mean square of weights at which the rate is the one that was asked for
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,7 @@ def finetune(
     masks: Mapping[str, BoolArray],
     images: datasets.Dataset,
     training: Training,
+    teacher: g.Graph | None = None,
     progress: Progress | None = None,
 ) -> tuple[g.Graph, Statistics]:
     """Train the integer network that ``project`` and ``lower`` make of a graph.
@@ -131,6 +130,8 @@ def finetune(
         The last part of the training images measures; the others are learnt; the test images are
         not touched.
     training : Training
+    teacher : Graph, optional
+        The float network whose scores pull (``distil``), of the same input; ``graph`` by default.
     progress : callable, optional
 
     Returns
@@ -141,74 +142,11 @@ def finetune(
 
     Raises: HwgenError if the masks or the training do not fit; KeyboardInterrupt after Ctrl-C.
     """
-    tuner = _Tuner(graph, statistics, input_codes, options, project, masks, images, training)
+    tuner = _Tuner(
+        graph, statistics, input_codes, options, project, masks, images, training, teacher
+    )
     with threads(training.threads):
         return tuner.run(progress or silent)
-
-
-_NOTHING = torch.empty(0)  # until the method's answer
-
-
-@dataclass
-class _Linear:
-    """A layer that is trained: its tensors, and what the method's answer fixed."""
-
-    node: g.Conv | g.Dense
-    weight: torch.Tensor
-    bias: torch.Tensor
-    mask: torch.Tensor
-    pace: torch.Tensor  # of each filter's weights, as a part of the rate
-    layer: str = ""  # in the network
-    addend: str = ""  # the layer that adds the bias
-    bias_unit: float = 1.0  # real value of an addend of 1
-    bias_bits: torch.Tensor = _NOTHING  # fractional bits of the addend, by channel
-    step: torch.Tensor = _NOTHING  # real value of a code of 1
-    factor: torch.Tensor = _NOTHING  # real value of an integer weight of 1
-    levels: torch.Tensor = _NOTHING
-    edges: torch.Tensor = _NOTHING
-    chosen: torch.Tensor = _NOTHING  # the method's codes
-    near: torch.Tensor = _NOTHING  # and the nearest ones, at that time
-    scale: float | FloatArray = 1.0  # ``step`` in double precision
-
-    def by_output(self, values: FloatArray) -> torch.Tensor:
-        """Return values by output channel (or kernel) in a form that meets the weights."""
-        shape = values.shape + (1,) * (self.weight.ndim - values.ndim)
-        return torch.from_numpy(np.ascontiguousarray(values.reshape(shape))).to(self.weight)
-
-    def nearest(self) -> torch.Tensor:
-        """Return the level, in codes, nearest to each latent weight."""
-        place = (self.weight.detach() / self.step).contiguous()
-        return self.levels[torch.bucketize(place, self.edges)]
-
-    def codes(self) -> torch.Tensor:
-        """Return the codes of the weights."""
-        near = self.nearest()
-        return torch.where(near == self.near, self.chosen, near) * self.mask
-
-    def integers(self) -> torch.Tensor:
-        """Return the integer weights, with the gradient of the latent ones."""
-        hard = self.codes() * (self.step / self.factor)
-        return hard + (self.weight - self.weight.detach()) / self.factor
-
-    def confine(self, old: torch.Tensor) -> None:
-        """Shorten a step from old weights to each filter's pace, keep masked weights at zero and
-        the others within half a gap of the largest level.
-
-        Beyond it nothing changes but the latent weight.
-        """
-        last_edge = self.edges[-1] if len(self.edges) else self.levels[-1]
-        top = 2 * self.levels[-1] - last_edge
-        with torch.no_grad():
-            self.weight.copy_(torch.lerp(old, self.weight, self.pace) * self.mask)
-            reach = (top * self.step).expand_as(self.weight)
-            self.weight.copy_(torch.minimum(torch.maximum(self.weight, -reach), reach))
-
-    def addends(self) -> torch.Tensor:
-        """Return what is added to the accumulators or codes, with the gradient of the bias."""
-        bias, unit = self.bias, self.bias_unit
-        lifted = bias.detach().double() / unit
-        hard = torch.round(lifted * 2**self.bias_bits) * 2**-self.bias_bits
-        return hard.to(bias.dtype) + (bias - bias.detach()) / unit
 
 
 class _Tuner:
@@ -224,7 +162,9 @@ class _Tuner:
         masks: Mapping[str, BoolArray],
         images: datasets.Dataset,
         training: Training,
+        teacher: g.Graph | None = None,
     ) -> None:
+        self._teacher = teacher or graph
         self._graph, self._options, self._input = graph, options, input_codes
         self._project, self._images, self._training = project, images, training
         self._device = choose_device(training.device)
@@ -284,7 +224,7 @@ class _Tuner:
 
     # --- layers
 
-    def _layers(self, network: Network, masks: Mapping[str, BoolArray]) -> list[_Linear]:
+    def _layers(self, network: Network, masks: Mapping[str, BoolArray]) -> list[Linear]:
         """Return the layers with their latent weights; biases as the first network has them."""
         nodes = linear_nodes(self._graph)
         if unknown := sorted(set(masks) - {node.name for node in nodes}):
@@ -299,12 +239,12 @@ class _Tuner:
                 bias = layer.bias * unit
             else:
                 bias = np.ldexp(after.offset.astype(np.float64), -after.shift - after.frac)
-            item = _Linear(
+            item = Linear(
                 node,
                 torch.tensor(np.where(mask, node.weight, 0.0), dtype=torch.float32),
                 torch.tensor(bias, dtype=torch.float32),
                 torch.tensor(np.asarray(mask), dtype=torch.float32),
-                torch.tensor(_paces(node.weight, np.asarray(mask)), dtype=torch.float32),
+                torch.tensor(paces(node.weight, np.asarray(mask)), dtype=torch.float32),
             )
             for field in ("weight", "bias", "mask", "pace"):
                 setattr(item, field, getattr(item, field).to(self._device))
@@ -423,15 +363,10 @@ class _Tuner:
         loss = F.cross_entropy(scores, y)
         if not part:
             return loss
-        name = self._graph.output.name
+        name = self._teacher.output.name
         x = codes * 2.0**-self._input.frac
-        real = forward.run(self._graph, x, keep=[name], constants=self._float)[name]
-        soft = F.kl_div(
-            F.log_softmax(scores / TEMPERATURE, 1),
-            F.softmax(real.flatten(1).clone() / TEMPERATURE, 1),
-            reduction="batchmean",
-        )
-        return (1 - part) * loss + part * TEMPERATURE**2 * soft
+        real = forward.run(self._teacher, x, keep=[name], constants=self._float)[name]
+        return (1 - part) * loss + part * distance(scores, real)
 
     def scores(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the scores of the integer forward pass that is trained, (N, classes)."""
@@ -443,7 +378,7 @@ class _Tuner:
 
     def accuracy(self, network: Network) -> float:
         """Return the share of the last training images that an exact network gets right."""
-        exact = IntegerForward(network, self._device, torch.float64)
+        exact = IntegerForward.exactly(network, self._device)
         x, y = self._images.calibration()
         right = 0
         with torch.inference_mode():
@@ -475,19 +410,6 @@ def _pairs(network: Network) -> list[tuple[Conv2d | Dense, Requantise | None]]:
         for layer in network.layers
         if isinstance(layer, (Conv2d, Dense))
     ]
-
-
-def _paces(weight: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return each filter's root mean square, inside the mask, over the usual one: (rows, 1, ...).
-
-    Filters much smaller than their layer count as a twentieth of it: they may come back.
-    """
-    rows, kept = weight.reshape(len(weight), -1), mask.reshape(len(weight), -1)
-    energy, count = (rows**2 * kept).sum(1), kept.sum(1)
-    size = np.sqrt(energy / np.maximum(count, 1))
-    least = 0.05 * np.sqrt(energy.sum() / max(count.sum(), 1))
-    pace: FloatArray = np.maximum(size, least) / USUAL
-    return pace.reshape((-1,) + (1,) * (weight.ndim - 1))
 
 
 def _is_wiring(node: g.Conv | g.Dense) -> bool:

@@ -84,7 +84,7 @@ def finetune(
     # Biases are trained too: what the integer weights change on average is in them from the start.
     options = replace(stages.options, correct_bias=False)
     graph, statistics = qat.finetune(
-        _start(built, project({name: own.weight for name, own in built.supports.items()})),
+        _start(built),
         built.statistics,
         input_codes=stages.calibrated.input_codes,
         options=options,
@@ -100,6 +100,7 @@ def finetune(
             augmentation=tuning.augmentation,
             distil=DISTIL,
         ),
+        teacher=stages.calibrated.graph,
         progress=progress,
     )
     latent = {node.name: node.weight for node in linear_nodes(graph)}
@@ -123,13 +124,15 @@ def finetune(
     )
 
 
-def _start(built: Built, results: Mapping[str, Any]) -> g.Graph:
+def _start(built: Built) -> g.Graph:
+    """Return the graph with the weights as they were coded, by their inputs too, and the biases
+    that go with them.
+    """
     graph = built.graph
     for node in linear_nodes(built.graph):
-        mean = built.statistics.means[node.sources[0]]
-        bias = corrected_bias(node, results[node.name].values(), mean)
-        weight = built.supports[node.name].weight
-        graph = graph.with_node(replace(node, weight=weight, bias=g.floats(bias)))
+        mean, coded = built.statistics.means[node.sources[0]], built.results[node.name].values()
+        bias = corrected_bias(node, coded, mean)
+        graph = graph.with_node(replace(node, weight=g.floats(coded), bias=g.floats(bias)))
     return graph
 
 
