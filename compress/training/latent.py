@@ -10,6 +10,8 @@ import torch
 from hwgen.compress.importers import graph as g
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import FloatArray
+from hwgen.layers import Conv2d, Dense, Requantise
+from hwgen.network import Network
 
 USUAL = 0.15  # root mean square of weights at which the rate is the one that was asked for
 
@@ -89,3 +91,23 @@ def paces(weight: FloatArray, mask: BoolArray) -> FloatArray:
     least = 0.05 * np.sqrt(energy.sum() / max(count.sum(), 1))
     pace: FloatArray = np.maximum(size, least) / USUAL
     return pace.reshape((-1,) + (1,) * (weight.ndim - 1))
+
+
+def pairs(network: Network) -> list[tuple[Conv2d | Dense, Requantise | None]]:
+    """Return the layers with weights and the Requantise behind each, None behind the last."""
+    behind = {layer.source: layer for layer in network.layers if isinstance(layer, Requantise)}
+    return [
+        (layer, behind.get(layer.name))
+        for layer in network.layers
+        if isinstance(layer, (Conv2d, Dense))
+    ]
+
+
+def is_wiring(node: g.Conv | g.Dense) -> bool:
+    """Return whether a layer only moves its inputs: one power of two a row, no bias."""
+    if node.weight.size != node.weight.shape[0] * node.weight.shape[1]:
+        return False
+    used = node.weight[node.weight != 0]
+    alone = np.count_nonzero(node.weight.reshape(len(node.weight), -1), axis=1).max() <= 1
+    powers = bool(np.all(np.frexp(np.abs(used))[0] == 0.5))
+    return bool(alone and powers and not node.bias.any())

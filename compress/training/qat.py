@@ -36,10 +36,10 @@ from hwgen.compress.training import checkpoint
 from hwgen.compress.training.augment import NONE, Augmentation, augment
 from hwgen.compress.training.finetune import choose_device, threads
 from hwgen.compress.training.integer_forward import IntegerForward
-from hwgen.compress.training.latent import Linear, paces
+from hwgen.compress.training.latent import Linear, is_wiring, paces, pairs
 from hwgen.compress.training.loop import Loop, distance
 from hwgen.errors import HwgenError
-from hwgen.layers import Conv2d, Dense, Requantise
+from hwgen.layers import Conv2d, Dense
 from hwgen.network import Network
 from hwgen.progress import Progress, silent
 
@@ -230,7 +230,7 @@ class _Tuner:
         if unknown := sorted(set(masks) - {node.name for node in nodes}):
             raise HwgenError(f"Masks of layers with weights needed, not of {unknown[0]}")
         made = []
-        for node, (layer, after) in zip(nodes, _pairs(network), strict=True):
+        for node, (layer, after) in zip(nodes, pairs(network), strict=True):
             mask = masks.get(node.name, node.weight != 0)
             if np.shape(mask) != node.weight.shape:
                 raise node.needs(f"a mask of {node.weight.shape}", np.shape(mask))
@@ -248,8 +248,8 @@ class _Tuner:
             )
             for field in ("weight", "bias", "mask", "pace"):
                 setattr(item, field, getattr(item, field).to(self._device))
-            item.weight.requires_grad_(not _is_wiring(node))
-            item.bias.requires_grad_(not _is_wiring(node))
+            item.weight.requires_grad_(not is_wiring(node))
+            item.bias.requires_grad_(not is_wiring(node))
             made.append(item)
         return made
 
@@ -270,7 +270,7 @@ class _Tuner:
         network = self._lowered(self._with(weights, biases), self._statistics)
         self._network = network
         self._forward = IntegerForward(network, self._device, torch.float32)
-        for item, (layer, after) in zip(self._linear, _pairs(network), strict=True):
+        for item, (layer, after) in zip(self._linear, pairs(network), strict=True):
             result = self._results[item.node.name]
             _, factor = integer_weights(result, common=after is None)
             item.layer = layer.name
@@ -400,23 +400,3 @@ class _Tuner:
             "method": checkpoint.digest(*codes),
             "options": asdict(self._options),
         }
-
-
-def _pairs(network: Network) -> list[tuple[Conv2d | Dense, Requantise | None]]:
-    """Return the layers with weights and the Requantise behind each, None behind the last."""
-    behind = {layer.source: layer for layer in network.layers if isinstance(layer, Requantise)}
-    return [
-        (layer, behind.get(layer.name))
-        for layer in network.layers
-        if isinstance(layer, (Conv2d, Dense))
-    ]
-
-
-def _is_wiring(node: g.Conv | g.Dense) -> bool:
-    """Return whether a layer only moves its inputs: one power of two a row, no bias."""
-    if node.weight.size != node.weight.shape[0] * node.weight.shape[1]:
-        return False
-    used = node.weight[node.weight != 0]
-    alone = np.count_nonzero(node.weight.reshape(len(node.weight), -1), axis=1).max() <= 1
-    powers = bool(np.all(np.frexp(np.abs(used))[0] == 0.5))
-    return bool(alone and powers and not node.bias.any())
