@@ -195,6 +195,7 @@ class Bench:
             "accuracy_float": real,
             "macs": found,
             "weights": weights,
+            "epochs": epochs,
             "seconds": round(time.perf_counter() - started, 1),
         }
 
@@ -225,6 +226,7 @@ class Bench:
                 "mean_float": statistics.mean(run["accuracy_float"] for run in runs),
                 "deviation": statistics.stdev(scores) if len(scores) > 1 else None,
                 "seeds": len(scores),
+                "epochs": runs[0]["epochs"],
                 "macs": runs[0]["macs"],
                 "weights": runs[0]["weights"],
                 "seconds": sum(run["seconds"] for run in runs),
@@ -244,15 +246,15 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(
-        "network", "variant", "training", "float", "integer", "deviation", "seeds", "MACs",
-        "weights",
-        title=f"{result['data']}, {result['learnt_images']:,} images, {result['epochs']} passes",
+        "network", "variant", "training", "passes", "float", "integer", "deviation", "seeds",
+        "MACs", "weights",
+        title=f"{result['data']}, {result['learnt_images']:,} images",
         title_justify="left", box=None,
     )  # fmt: skip
     for key, row in result["runs"].items():
         deviation = "-" if row["deviation"] is None else f"{row['deviation']:.2f}"
         table.add_row(
-            *key.split("|"), f"{row['mean_float']:.2f} %", f"{row['mean']:.2f} %", deviation,
+            *key.split("|"), str(row["epochs"]), f"{row['mean_float']:.2f} %", f"{row['mean']:.2f} %", deviation,
             str(row["seeds"]), f"{row['macs']:,}", f"{row['weights']:,}",
         )  # fmt: skip
     Console(markup=False, highlight=False).print(table)
