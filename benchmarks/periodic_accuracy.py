@@ -254,8 +254,9 @@ def show(result: dict[str, Any]) -> None:
     for key, row in result["runs"].items():
         deviation = "-" if row["deviation"] is None else f"{row['deviation']:.2f}"
         table.add_row(
-            *key.split("|"), str(row["epochs"]), f"{row['mean_float']:.2f} %", f"{row['mean']:.2f} %", deviation,
-            str(row["seeds"]), f"{row['macs']:,}", f"{row['weights']:,}",
+            *key.split("|"), str(row["epochs"]), f"{row['mean_float']:.2f} %",
+            f"{row['mean']:.2f} %", deviation, str(row["seeds"]), f"{row['macs']:,}",
+            f"{row['weights']:,}",
         )  # fmt: skip
     Console(markup=False, highlight=False).print(table)
 
