@@ -17,7 +17,8 @@ from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, Statistics, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers import model as models
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods.dyadic import FloatArray, Levels, Options, Result, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling

@@ -23,7 +23,8 @@ from benchmarks import _prepared as common
 from hwgen import datasets
 from hwgen.compress.calibrate import observe
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods import packed
 from hwgen.compress.training import layerwise
 from hwgen.files import make_folder, write_json

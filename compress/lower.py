@@ -11,20 +11,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from hwgen.compress import curves, hinges
 from hwgen.compress.calibrate import Format, Statistics, choose
 from hwgen.compress.importers import graph as g
+from hwgen.compress.lower_rules import (
+    LowerOptions,
+    corrected_bias,
+    joins,
+    keeps_accumulators,
+    tail,
+)
 from hwgen.compress.methods.dyadic import Result
 from hwgen.compress.methods.elements import round_digits_whole
 from hwgen.compress.scales import integer_weights, requantise_constants
-from hwgen.errors import HwgenError
 from hwgen.layers import (
     Activation,
     Add,
@@ -44,92 +47,6 @@ from hwgen.layers import (
 from hwgen.network import Network
 
 CURVE_BITS = 3  # more bits of a code that a tanh or sigmoid reads
-
-
-@dataclass(frozen=True)
-class LowerOptions:
-    """How codes are chosen.
-
-    Parameters
-    ----------
-    act_bits : int
-        Of the codes between layers, 2 to 16.
-    correct_bias : bool
-        Move each bias by the mean error that the approximated weights make on the calibration
-        images.
-    segments : int
-        At most, of a tanh or sigmoid table.
-    classify : bool
-        End in an ArgMax.
-    bias_digits : int, optional
-        Signed digits of a bias at most; None rounds it to a whole number at full precision.
-    pool_digits : int, optional
-        Signed digits of a pooling coefficient at most, 1 to 3; None is 3.
-    """
-
-    act_bits: int = 8
-    correct_bias: bool = True
-    segments: int = 16
-    classify: bool = True
-    bias_digits: int | None = None
-    pool_digits: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.act_bits <= 16:
-            raise HwgenError(f"--act-bits: from 2 to 16 needed, not {self.act_bits}")
-        if self.bias_digits is not None and self.bias_digits < 1:
-            raise HwgenError(f"Bias digits must be at least 1, not {self.bias_digits}")
-        if self.pool_digits not in (None, 1, 2, 3):
-            raise HwgenError(f"Pooling digits must be 1, 2 or 3, not {self.pool_digits}")
-
-
-def linear_nodes(graph: g.Graph) -> tuple[g.Conv | g.Dense, ...]:
-    """Return the nodes that have weights, in order."""
-    return tuple(node for node in graph.nodes if isinstance(node, (g.Conv, g.Dense)))
-
-
-def tail(graph: g.Graph, node: g.Node) -> g.Node:
-    """Return the clip, or the codes asked for, that become part of a node's Requantise, or the
-    node itself.
-    """
-    readers = graph.readers[node.name]
-    after = graph.by_name[readers[0]] if len(readers) == 1 else None
-    fuses = isinstance(node, (g.Conv, g.Dense, g.AvgPool, g.Add, g.Affine))
-    return after if fuses and isinstance(after, (g.Clip, g.Quantise)) else node
-
-
-def observed(graph: g.Graph) -> tuple[str, ...]:
-    """Return the names of the nodes that ``lower`` needs statistics of."""
-    return tuple(node.name for node in graph.nodes)
-
-
-def keeps_accumulators(graph: g.Graph, node: g.Node, options: LowerOptions) -> bool:
-    """True for the last node if its sums go into the ArgMax as they are."""
-    return (
-        options.classify
-        and node is graph.output
-        and isinstance(node, (g.Conv, g.Dense, g.AvgPool, g.Add))
-    )
-
-
-def corrected_bias(
-    node: g.Conv | g.Dense, weight: g.FloatArray, mean: g.FloatArray
-) -> g.FloatArray:
-    """Return a node's bias, (co,), moved by what other weights change on average.
-
-    Parameters: weight, in place of the node's own; mean, (C, H, W), mean image of its input.
-    """
-    image = torch.tensor(mean)[None]
-    change = torch.tensor(node.weight - weight)
-    if isinstance(node, g.Dense):
-        moved = F.linear(image.flatten(1), change)[0]
-    else:
-        top, left, bottom, right = node.padding
-        padded = F.pad(image, (left, right, top, bottom))
-        moved = F.conv2d(padded, change, None, node.stride, 0, node.dilation, node.groups)
-        moved = moved[0].mean((1, 2))
-    bias: g.FloatArray = node.bias + moved.numpy()
-    return bias
 
 
 def lower(
@@ -357,13 +274,14 @@ class _Lowering:
         source, form = self._source(node)
         result = self._weights[node.name]
         final = keeps_accumulators(self._graph, node, self._options)
-        codes, factor = integer_weights(result, common=final)
+        whole = final or joins(self._graph, node, self._weights)
+        codes, factor = integer_weights(result, common=whole)
         bias = node.bias
         if self._options.correct_bias:
             mean = self._statistics.means[node.sources[0]]
             bias = corrected_bias(node, result.values(), mean)
         unit = np.ldexp(factor, -form.frac)  # real value of an accumulator of 1
-        scores = np.rint(bias / unit) if final else np.zeros(len(bias))
+        scores = np.rint(bias / unit) if whole else np.zeros(len(bias))
         frac_w = np.rint(-np.log2(factor)).astype(np.int64)
         name = self._name(node.name, kind="conv" if isinstance(node, g.Conv) else "dense")
         biases = self._few_digits(int64(scores.astype(np.int64)))
@@ -379,6 +297,11 @@ class _Lowering:
         if final:
             self._at[node.name] = name
             self._score_scale = [float(factor[0] * 2.0 ** frac_w[0])]
+        elif whole:
+            self._at[node.name] = name
+            reach = int(np.abs(codes).reshape(len(codes), -1).sum(1).max())
+            reach = reach * max(-form.lo, form.hi) + int(np.abs(scores).max())
+            self._format[name] = Format(-reach, reach, form.frac + int(frac_w[0]))
         else:
             self._requantise(node, name, unit, bias)
 

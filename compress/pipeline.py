@@ -22,7 +22,7 @@ from hwgen.compress.calibrate import Format, covariances, observe
 from hwgen.compress.choices.plan import KEPT, Plan, parse_methods
 from hwgen.compress.choices.treatment import State
 from hwgen.compress.importers import model as models
-from hwgen.compress.lower import LowerOptions, observed
+from hwgen.compress.lower_rules import LowerOptions, observed
 from hwgen.compress.measure import Scores, accuracy_float, hold_out
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling

@@ -11,7 +11,7 @@ import numpy as np
 
 from hwgen import cost, netfile
 from hwgen.compress.choices.plan import NONE
-from hwgen.compress.lower import linear_nodes
+from hwgen.compress.lower_rules import linear_nodes
 from hwgen.compress.stages.build import Built
 from hwgen.files import write_atomic, write_json
 from hwgen.layers import Conv2d, Dense

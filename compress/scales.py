@@ -52,8 +52,8 @@ def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, FloatA
     """Return integer weights and each output channel's factor: ``weight = integer * factor[o]``.
 
     Scales by kernel are multiplied into the integers. With ``common`` one factor serves all
-    channels (the scales must be equal); otherwise powers of two that a channel's weights share go
-    into its factor.
+    channels (the scales must be powers of two times one another, and the integers of the larger
+    ones are shifted up); otherwise powers of two that a channel's weights share go into its factor.
 
     Raises: HwgenError if the kernels of a filter have scales that are no small multiples of one
     another.
@@ -72,14 +72,42 @@ def integer_weights(result: Result, *, common: bool) -> tuple[Int64Array, FloatA
         factor = np.ldexp(np.broadcast_to(result.scale, (outputs,)), -result.bits)
     flat = codes.reshape(outputs, -1)
     if common:
-        if np.any(factor != factor[0]):
+        up = _steps_up(codes, factor)
+        if up is None:
             raise HwgenError("The last layer needs one scale for all classes")
-        flat = flat.reshape(1, -1)
+        codes = codes << up.reshape((-1,) + (1,) * (codes.ndim - 1))
+        used = np.any(flat, axis=1)
+        factor = np.full(outputs, factor[used].min() if used.any() else factor[0])
+        flat = codes.reshape(1, -1)
     merged = np.bitwise_or.reduce(np.abs(flat), axis=1)
     shared = np.array([(int(v) & -int(v)).bit_length() - 1 if v else 0 for v in merged])
     shared = np.broadcast_to(shared, (outputs,))
     down = shared.reshape((-1,) + (1,) * (codes.ndim - 1))
     return int64(codes >> down), factor * 2.0**shared
+
+
+def steps_apart(result: Result) -> int | None:
+    """Return how many powers of two lie between the scales of a layer's filters; None where they
+    are no powers of two times one another, or scales are by kernel.
+    """
+    if result.scale.ndim == 2:
+        return None
+    outputs = result.codes.shape[0]
+    up = _steps_up(result.codes, np.ldexp(np.broadcast_to(result.scale, (outputs,)), -result.bits))
+    return None if up is None else int(up.max(initial=0))
+
+
+def _steps_up(codes: Int64Array, factor: FloatArray) -> Int64Array | None:
+    """Return the powers of two of each filter's factor over the least one; filters of zeros have
+    none.
+    """
+    used = np.any(codes.reshape(len(codes), -1), axis=1)
+    if not used.any():
+        return int64(np.zeros(len(codes), np.int64))
+    mantissa, exponent = np.frexp(factor)
+    if np.any(mantissa[used] != mantissa[used][0]):
+        return None
+    return int64(np.where(used, exponent - exponent[used].min(), 0).astype(np.int64))
 
 
 def _kernel_unit(scales: FloatArray) -> float:

@@ -18,7 +18,8 @@ from hwgen.compress.choices.linear_features import LinearFeaturesChoice
 from hwgen.compress.choices.plan import NONE, Plan
 from hwgen.compress.choices.treatment import State, Treatment
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes
 from hwgen.compress.methods.checks import BoolArray, FloatArray
 from hwgen.compress.methods.dyadic import Result
 from hwgen.compress.stages import coding, rewrite, support

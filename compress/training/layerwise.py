@@ -27,7 +27,7 @@ from hwgen import datasets
 from hwgen.compress import forward
 from hwgen.compress.calibrate import Format
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import linear_nodes
+from hwgen.compress.lower_rules import linear_nodes
 from hwgen.compress.methods import ternary
 from hwgen.compress.methods.dyadic import Scale
 from hwgen.compress.scales import as_dyadic

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import linear_nodes
+from hwgen.compress.lower_rules import linear_nodes
 from hwgen.compress.methods import dyadic, packed
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import Scale

@@ -28,7 +28,8 @@ from hwgen import datasets
 from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, Statistics
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes
 from hwgen.compress.methods.checks import BoolArray
 from hwgen.compress.methods.dyadic import FloatArray, Result
 from hwgen.compress.scales import integer_weights

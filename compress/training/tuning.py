@@ -16,7 +16,8 @@ import numpy as np
 from hwgen import datasets
 from hwgen.compress.choices.treatment import State
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import corrected_bias, linear_nodes, lower
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import corrected_bias, linear_nodes
 from hwgen.compress.stages.build import Built, Stages
 from hwgen.compress.stages.support import Support
 from hwgen.compress.training import qat

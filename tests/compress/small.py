@@ -16,7 +16,7 @@ from hwgen.compress import pipeline
 from hwgen.compress.choices.plan import parse_methods
 from hwgen.compress.importers import model as models
 from hwgen.compress.importers.torch_fx import import_module
-from hwgen.compress.lower import LowerOptions
+from hwgen.compress.lower_rules import LowerOptions
 from hwgen.compress.measure import Scores
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.stages.build import Stages

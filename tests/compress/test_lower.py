@@ -11,7 +11,8 @@ from torch import nn
 from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, choose, observe
 from hwgen.compress.importers.torch_fx import import_module
-from hwgen.compress.lower import LowerOptions, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.scales import integer_weights

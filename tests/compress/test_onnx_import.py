@@ -15,7 +15,8 @@ from hwgen.compress import forward
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers import model as models
 from hwgen.compress.importers.onnx_import import import_onnx, supported
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.simplify import simplify
 from hwgen.sim import golden

@@ -13,7 +13,8 @@ from hwgen.compress import forward, pipeline, quantised
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers import graph as g
 from hwgen.compress.importers.onnx_import import import_onnx
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.simplify import simplify
 from hwgen.errors import HwgenError
 from hwgen.sim import golden

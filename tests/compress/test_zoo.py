@@ -9,7 +9,8 @@ import torch
 from hwgen.compress import forward, zoo
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers.torch_fx import import_module
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.modelfile import InputScaling
 from hwgen.compress.simplify import input_frac, simplify, with_input_scaling

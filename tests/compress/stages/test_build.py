@@ -11,7 +11,7 @@ import torch
 from hwgen.compress.calibrate import covariances, observe
 from hwgen.compress.choices.plan import parse_methods
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import LowerOptions, linear_nodes, observed
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods.output_error import output_error
 from hwgen.compress.stages.build import Stages
 from hwgen.errors import HwgenError

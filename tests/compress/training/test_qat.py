@@ -13,7 +13,8 @@ from torch import nn
 from hwgen import datasets
 from hwgen.compress.calibrate import Format, observe
 from hwgen.compress.importers.torch_fx import import_module
-from hwgen.compress.lower import LowerOptions, linear_nodes, lower, observed
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import LowerOptions, linear_nodes, observed
 from hwgen.compress.methods.dyadic import Levels, Options, Scale, approximate
 from hwgen.compress.simplify import simplify
 from hwgen.compress.training import qat

@@ -9,7 +9,8 @@ import pytest
 
 from hwgen.compress import pipeline
 from hwgen.compress.importers import graph as g
-from hwgen.compress.lower import linear_nodes, lower
+from hwgen.compress.lower import lower
+from hwgen.compress.lower_rules import linear_nodes
 from hwgen.compress.training import qat
 from hwgen.compress.training.tuning import Tuning, finetune
 from hwgen.errors import HwgenError
