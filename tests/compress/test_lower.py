@@ -243,6 +243,25 @@ def test_structure():
     assert max(signed_digits(s) for table in tables for s in table.slopes.tolist()) <= 2
 
 
+def test_a_sum_reads_the_accumulators_of_its_largest_convolution():
+    """With scales that are powers of two; those of more digits need codes in between."""
+    torch.manual_seed(3)
+    module, images = Residual().double().eval(), small_images()
+    _, network = lowered(module, images, levels="P9", digits=1)
+    reads = {layer.name: [network.by_name[name] for name in layer.sources]
+             for layer in network.layers if isinstance(layer, Add)}  # fmt: skip
+    kinds = sorted(tuple(type(one).__name__ for one in found) for found in reads.values())
+    assert kinds == [("Conv2d", "Requantise"), ("Conv2d", "Requantise")]
+    assert {found[0].name for found in reads.values()} == {"second", "down"}
+    for found in reads.values():
+        assert len(set(found[0].frac_w.tolist())) == 1  # of all channels: a sum has one step
+    _, network = lowered(module, images, levels="P9", digits=3)
+    assert not any(
+        isinstance(network.by_name[name], Conv2d)
+        for layer in network.layers if isinstance(layer, Add) for name in layer.sources
+    )  # fmt: skip
+
+
 def test_relu6_and_bounds_of_codes():
     images = small_images(most=256)
     torch.manual_seed(0)

@@ -8,8 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hwgen.compress.scales import as_dyadic, requantise_constants
-from hwgen.layers import signed_digits
+from hwgen.compress.methods.dyadic import Result
+from hwgen.compress.scales import as_dyadic, integer_weights, requantise_constants, steps_apart
+from hwgen.errors import HwgenError
+from hwgen.layers import int64, signed_digits
 
 
 @pytest.mark.parametrize("digits", [1, 2, 3])
@@ -47,3 +49,23 @@ def test_a_factor_below_every_shift_is_zero():
 def test_a_huge_offset_stays_in_the_layers_bounds():
     _, b, _ = requantise_constants(2.0**-48, 1e9)
     assert abs(b) <= 1 << 56
+
+
+@pytest.mark.parametrize(
+    "scale", [[1.0, 0.5, 4.0, 2.0], [0.75, 0.75, 3.0, 1.5], [8.0, 0.125, 8.0, 1.0]]
+)
+def test_one_factor_for_filters_that_are_powers_of_two_apart(scale):
+    codes = np.array([[1, -2, 0], [4, 4, -8], [0, 0, 0], [2, 6, 1]])
+    result = Result(int64(codes), 3, np.array(scale), np.zeros(4), np.ones(4))
+    whole, factor = integer_weights(result, common=True)
+    assert np.all(factor == factor[0])
+    np.testing.assert_array_equal(whole * factor[:, None], codes * np.array(scale)[:, None] / 8)
+    used = np.delete(np.array(scale), 2)  # the filter of zeros has no say
+    assert steps_apart(result) == np.log2(used.max() / used.min())
+
+
+def test_filters_that_are_not_are_refused():
+    result = Result(int64([[1, 2], [1, 0]]), 0, np.array([1.0, 0.75]), np.zeros(2), np.ones(2))
+    assert steps_apart(result) is None
+    with pytest.raises(HwgenError, match="one scale for all classes"):
+        integer_weights(result, common=True)
