@@ -1,4 +1,6 @@
-"""The page: verdict, picture of the network, tables, images, kernels, the commands behind it."""
+"""The page: verdict, picture of the network, tables, classes, images, waveforms, kernels, the
+search, the commands behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ from pathlib import Path
 from hwgen.files import write_atomic
 from hwgen.network import Conv2d, Dense
 from hwgen.report import tables
+from hwgen.report.classes import classes
 from hwgen.report.commands import commands
 from hwgen.report.drawing import drawing
+from hwgen.report.handshake import handshake
 from hwgen.report.images import images
 from hwgen.report.kernels import kernels
 from hwgen.report.material import Material, read_material
+from hwgen.report.pareto import pareto
 from hwgen.report.text import count, is_number, number, shape, text
 
 # Nothing may be fetched and no script may run, whatever a file's texts hold.
@@ -24,8 +29,8 @@ def write_report(directory: Path) -> Path:
     """Write ``report.html`` into a design's folder and return its path.
 
     Uses net.npz and whatever is there of compress.json, plan.json, ports.json, verify.json,
-    synth.json, before.npz and samples.npz; what is missing is named in the page. The same files
-    give the same bytes.
+    synth.json, before.npz, samples.npz and trace.json; what is missing is named in the page. The
+    same files give the same bytes.
     Raises: HwgenError if net.npz is missing, if a file is broken or of another network, or if the
     page cannot be written.
     """
@@ -45,8 +50,8 @@ def page(material: Material) -> str:
     )
     body = "\n".join(part for part in (
         _header(material), _verdict(material), _problems(material), _missing(material), overview,
-        tables.layers(material), images(material), kernels(material), commands(material),
-        _footer(material),
+        tables.layers(material), classes(material), images(material), handshake(material),
+        kernels(material), pareto(material), commands(material), _footer(material),
     ) if part)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
