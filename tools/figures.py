@@ -63,10 +63,11 @@ def dyadic_kernel() -> str:
 
 def dyadic_sets() -> str:
     """Error against digits, for each set and each reach of a scale."""
-    weights = laplace(5, 64, 32, 5, 5) * np.exp(0.8 * laplace(6, 64, 32, 1, 1))
+    weights = laplace(5, 64, 32, 5, 5) * np.exp(
+        0.6 * np.random.default_rng(6).normal(size=(64, 32, 1, 1)))
     chart = Chart(
         "Error against digits a weight of the seven sets, for three reaches of a scale",
-        "signed digits a weight", "squared error, relative", [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4],
+        "signed digits a weight", "squared error, relative", [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4],
         [0.001, 0.01, 0.1, 1], log=True)
     for scale in dyadic.Scale:
         digits, errors = [], []

@@ -121,7 +121,7 @@ def rows(about: str, lanes: Mapping[str, Sequence[tuple[int, int, int]]], cycles
                      f'fill="{colour}"/>')
         parts.append(label(x + 15, bottom + 21, words, colour=SOFT))
         x += 40 + 6.6 * len(words)
-    return svg(620, bottom + 32, about, parts)
+    return svg(620, bottom + (32 if notes else 10), about, parts)
 
 
 def runs(marks: Sequence[int]) -> list[tuple[int, int]]:
@@ -133,14 +133,17 @@ def runs(marks: Sequence[int]) -> list[tuple[int, int]]:
 # ---------------------------------------------------------------------------------------------
 
 
-def _stream(folder: Path, *, stalls: bool, images: int) -> dict[str, Any]:
+def _stream(folder: Path, images: int) -> dict[str, Any]:
     from hwgen.sim.verify import verify
     from hwgen.stream.emit import write_design
 
     netfile.save(example(), folder / "example.npz")
     write_design(folder / "example.npz", folder)
-    found = verify(folder, images=images, simulator=simulator(), stalls=stalls, seed=1,
-                   wave=folder / "wave.vcd")
+    pixels = np.random.default_rng(1).integers(0, 16, (images, 1, 8, 8), dtype=np.uint8)
+    labels = np.zeros(images, int)
+    np.savez(folder / "images.npz", x=pixels, y=labels, test_x=pixels, test_y=labels)
+    found = verify(folder, data=f"npz:{folder / 'images.npz'}", images=images,
+                   simulator=simulator(), seed=1, wave=folder / "wave.vcd")
     assert found["passed"], found
     return found
 
@@ -148,7 +151,7 @@ def _stream(folder: Path, *, stalls: bool, images: int) -> dict[str, Any]:
 def stream_handshake() -> str:
     """The input port where an image ends and the next begins."""
     with tempfile.TemporaryDirectory() as place:
-        _stream(Path(place), stalls=False, images=2)
+        _stream(Path(place), 2)
         (window,) = [window for window in read_json(Path(place) / "trace.json")["windows"]
                      if window["title"] == "end of the first image"]
     names = ("tvalid", "tready", "tlast", "tdata")
@@ -166,7 +169,7 @@ def stream_layers() -> str:
     """When each layer of the streaming engine gives a beat, over three images."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _stream(folder, stalls=False, images=3)
+        _stream(folder, 3)
         ports = read_json(folder / "ports.json")
         ends = {"pixels": ports["input"]["prefix"], "class": ports["output"]["prefix"]}
         names = {f"{layer} {part}": [f"{prefix}_t{part}"] for layer, prefix in ends.items()
@@ -205,14 +208,15 @@ def nfu_units() -> str:
         write_design(folder / "example.npz", folder, tn=4)
         found = verify(folder, images=1, simulator=simulator(), seed=1, wave=folder / "wave.vcd")
         assert found["passed"], found
-        names = {name: [f"{name.lower()}_busy"] for name in ("LOAD", "COMPUTE", "STORE")}
-        seen = values(folder / "wave.vcd", {**names, "busy": ["status__busy"]}, "clk")
-    first, end = runs(seen["busy"])[0]
-    lanes = {name: [(a, b, n) for a, b in runs(seen[name][first:end])]
+        names = {name: ["dispatcher", f"{name.lower()}_busy"]
+                 for name in ("LOAD", "COMPUTE", "STORE")}
+        seen = values(folder / "wave.vcd", names, "clk")
+    busy = runs([max(three) for three in zip(*seen.values(), strict=True)])
+    first, cycles = busy[0][0], busy[-1][1] - busy[0][0]
+    lanes = {name: [(a - first, b - first, n) for a, b in runs(seen[name])]
              for n, name in enumerate(names)}
-    cycles = end - first
-    return rows(f"Cycles in which the units of an NFU of 4 x 4 lanes work, one image, {cycles} "
-                "cycles", lanes, -(-cycles // 50) * 50, (), tick=100)
+    return rows(f"Cycles in which the units of an NFU of 4 x 4 lanes work on one image, {cycles} "
+                "of them", lanes, -(-cycles // 100) * 100, (), tick=200)
 
 
 FIGURES: dict[str, Callable[[], str]] = {
