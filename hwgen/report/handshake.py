@@ -21,7 +21,8 @@ def handshake(material: Material) -> str:
         f'<section><h2>Handshake</h2><p class="soft">The ports as the simulation saw them, {held}. '
         "A beat goes over at the rising edge that ends a cycle in which tvalid and tready are both "
         "high; those cycles are shaded. Cycles count from the start of the run, words are "
-        f"hexadecimal (rest on one for all of it).</p>{''.join(parts)}</section>"
+        "hexadecimal (rest on one for all of it).</p>"
+        f'<div class="traces">{"".join(parts)}</div></section>'
     )
 
 
@@ -39,7 +40,7 @@ def _window(window: Window) -> str:
         about = (f"{window.title}: {end} port, cycles {window.first} to "
                  f"{window.first + len(signals['tvalid']) - 1}; beats in cycles "
                  f"{', '.join(map(str, moves))}")
-        figures.append(f"<figure><figcaption>{end}</figcaption>"
+        figures.append(f'<figure class="scroll"><figcaption>{end}</figcaption>'
                        f"{waves(signals, first=window.first, about=about, marks=moves)}</figure>")
-    return (f"<h3>{escape(window.title.capitalize())}</h3>"
-            f'<div class="scroll traces">{"".join(figures)}</div>')
+    return (f'<div class="window"><h3>{escape(window.title.capitalize())}</h3>'
+            f'<div class="traces">{"".join(figures)}</div></div>')

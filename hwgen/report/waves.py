@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-CELL, ROW = 44, 26               # pixels of a cycle, from one signal to the next
+CELL, ROW = 34, 26               # pixels of a cycle, from one signal to the next
 LEFT, TOP = 72, 22               # room for the names, and for the numbers of the cycles
 HIGH, LOW, SLOPE = 5, 19, 3      # of a wire, below the top of its row; of its edges
-LETTERS = 5                      # of a word that a cell has room for
+LETTERS = 4                      # of a word that a cell has room for
 
 
 def waves(
@@ -108,7 +108,7 @@ def _words(row: int, values: Sequence[str]) -> str:
             f'L{right} {middle:g}L{right - SLOPE} {low}H{x + SLOPE}Z"><title>{escape(value)}'
             "</title></path>"
         )
-        room = LETTERS + (end - start - 1) * 6
+        room = LETTERS + (end - start - 1) * 5
         shown = value if len(value) <= room else "…" + value[len(value) - room + 1:]
         parts.append(f'<text class="value" x="{(x + right) / 2:g}" y="{middle + 4:g}">'
                      f"{escape(shown)}</text>")
