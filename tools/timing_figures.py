@@ -17,21 +17,8 @@ from hwgen import netfile, tools
 from hwgen.files import read_json
 from hwgen.layers import ArgMax, Conv2d, Dense, Flatten, Input, MaxPool, Requantise
 from hwgen.network import Network
-from hwgen.report.waves import waves
+from hwgen.report.waves import picture
 from tools.chart import COLOURS, FAINT, SOFT, label, svg
-
-WAVES_STYLE = """<style>
-text { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #57606a; }
-.signal { text-anchor: end; fill: #1b1f24; font-size: 12px; }
-.cycle, .value { text-anchor: middle; }
-.value { fill: #1b1f24; font-family: ui-monospace, Menlo, "DejaVu Sans Mono", monospace; }
-.grid { stroke: #eaeef2; fill: none; }
-.mark { fill: #ecf7ee; }
-.clock { fill: none; stroke: #57606a; }
-.wire { fill: none; stroke: #2f66b5; stroke-width: 1.6; stroke-linejoin: round; }
-.word { fill: #f6f7f9; stroke: #57606a; }
-.unknown { fill: #fdeeec; stroke: #b3261e; }
-</style>"""
 
 
 def example() -> Network:
@@ -158,11 +145,8 @@ def stream_handshake() -> str:
     signals = {name: window["signals"][f"input {name}"] for name in names}
     marks = [window["first"] + n for n, pair in enumerate(zip(
         signals["tvalid"], signals["tready"], strict=True)) if pair == ("1", "1")]
-    drawn = waves(signals, first=window["first"], marks=marks,
-                  about="The input port at the end of an image")
-    head = drawn.index(">") + 1
-    return (drawn[:head].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"') + WAVES_STYLE
-            + '<rect width="100%" height="100%" fill="#ffffff"/>' + drawn[head:] + "\n")
+    return picture(signals, first=window["first"], marks=marks,
+                   about="The input port at the end of an image")
 
 
 def stream_layers() -> str:

@@ -10,6 +10,20 @@ LEFT, TOP = 72, 22               # room for the names, and for the numbers of th
 HIGH, LOW, SLOPE = 5, 19, 3      # of a wire, below the top of its row; of its edges
 LETTERS = 4                      # of a word that a cell has room for
 
+# The look of a picture on its own, the light one of style.css.
+STYLE = """<style>
+text { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #57606a; }
+.signal { text-anchor: end; fill: #1b1f24; font-size: 12px; }
+.cycle, .value { text-anchor: middle; }
+.value { fill: #1b1f24; font-family: ui-monospace, Menlo, "DejaVu Sans Mono", monospace; }
+.grid { stroke: #eaeef2; fill: none; }
+.mark { fill: #ecf7ee; }
+.clock { fill: none; stroke: #57606a; }
+.wire { fill: none; stroke: #2f66b5; stroke-width: 1.6; stroke-linejoin: round; }
+.word { fill: #f6f7f9; stroke: #57606a; }
+.unknown { fill: #fdeeec; stroke: #b3261e; }
+</style>"""
+
 
 def waves(
     signals: Mapping[str, Sequence[str]], *, first: int = 0, about: str = "",
@@ -51,6 +65,17 @@ def waves(
         parts.append(_name(n, (names or {}).get(name, name)))
         parts.append(_wire(n, values) if _is_wire(name, values) else _words(n, values))
     return "".join([*parts, "</svg>"])
+
+
+def picture(
+    signals: Mapping[str, Sequence[str]], *, first: int = 0, about: str = "",
+    marks: Sequence[int] = (),
+) -> str:
+    """Return waveforms as an SVG file of its own, on white ground; parameters as of ``waves``."""
+    drawn = waves(signals, first=first, about=about, marks=marks)
+    head = drawn.index(">") + 1
+    return (drawn[:head].replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"') + STYLE
+            + '<rect width="100%" height="100%" fill="#ffffff"/>' + drawn[head:] + "\n")
 
 
 def _is_wire(name: str, values: Sequence[str]) -> bool:
