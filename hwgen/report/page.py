@@ -11,6 +11,7 @@ from pathlib import Path
 from hwgen.files import write_atomic
 from hwgen.network import Conv2d, Dense
 from hwgen.report import tables
+from hwgen.report.array import array, is_nfu
 from hwgen.report.classes import classes
 from hwgen.report.commands import commands
 from hwgen.report.drawing import drawing
@@ -50,8 +51,9 @@ def page(material: Material) -> str:
     )
     body = "\n".join(part for part in (
         _header(material), _verdict(material), _problems(material), _missing(material), overview,
-        tables.layers(material), classes(material), images(material), handshake(material),
-        kernels(material), pareto(material), commands(material), _footer(material),
+        tables.layers(material), array(material), classes(material), images(material),
+        handshake(material), kernels(material), pareto(material), commands(material),
+        _footer(material),
     ) if part)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -108,7 +110,9 @@ def _equality(material: Material) -> tuple[str, str]:
     if verify is None:
         return "open", "Not verified yet."
     compared, wrong = verify.get("values_compared"), verify.get("mismatches")
-    where = f"in the simulated hardware ({number(verify.get('images'))} images)"
+    images = verify.get("images")
+    where = "in the simulated hardware " + (
+        "(1 image)" if images == 1 else f"({number(images)} images)")
     gates = verify.get("gates")
     gates_right = not isinstance(gates, dict) or gates.get("passed") is True
     if verify.get("passed") is True and is_number(wrong) and wrong == 0 and gates_right:
@@ -124,6 +128,8 @@ def _proof(material: Material) -> tuple[str, str]:
     linear = [layer for layer in material.network.layers if isinstance(layer, (Conv2d, Dense))]
     if "verify" not in material.files or not linear:
         return "good", ""
+    if is_nfu(material):
+        return "good", "The weights are in the program, so there is no netlist of them to prove."
     proofs = [material.of_layer("verify", layer.name).get("proof") for layer in linear]
     full, parts = proofs.count("full"), proofs.count("parts")
     if not full and not parts:
@@ -177,7 +183,10 @@ def _network(material: Material) -> str:
     plan = [material.of_layer("plan", layer.name) for layer in layers]
     sizes = [entry["lut"] if is_number(entry.get("lut")) else None for entry in plan]
     unit = "LUT positions, the planner's estimate, and share"
-    if not any(size is not None for size in sizes):
+    if is_nfu(material):
+        sizes = [entry["interval"] if is_number(entry.get("interval")) else None for entry in plan]
+        unit = "cycles an image, the compiler's estimate, and share"
+    elif not any(size is not None for size in sizes):
         sizes = [layer.weight.size if isinstance(layer, (Conv2d, Dense)) else None
                  for layer in layers]
         unit = "weights, and share"

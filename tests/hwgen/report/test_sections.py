@@ -131,6 +131,32 @@ def test_broken_trace(tmp_path: Path, window: Any) -> None:
         write_report(tmp_path)
 
 
+def test_array_of_an_nfu(tmp_path: Path) -> None:
+    """Two layers that the array computes; the second takes three quarters of the cycles."""
+    layers = [
+        {"name": "conv1", "form": "nfu", "interval": 210, "array_cycles": 130, "steps": 9,
+         "tiles": 2, "lane_use": 0.4375, "why": "because"},
+        {"name": "fc", "form": "nfu", "interval": 630, "array_cycles": 470, "steps": 32, "tiles": 1,
+         "lane_use": 0.5, "why": "because"},
+    ]
+    page = shown(fill(
+        tmp_path, network(), plan={"engine": "nfu", "interval": 840, "instructions": 37,
+                                   "memory_bytes": 4096, "read_bytes": 1500, "written_bytes": 160,
+                                   "layers": layers},
+        verify={"cycles_per_image": 841.5, "compute_cycles": 601, "compute_cycles_estimated": 600}))
+    text = page.text.split("Array The layers")[1].split(" Classes Images")[0]
+    assert "conv1 9 2 210 130 43.8 % fc 32 1 630 470 50.0 %" in text
+    for words in ("estimated 840", "hardware 841.5", "estimated 600", "counted 601",
+                  "program 37", "memory 4,096", "read an image 1,500", "written an image 160"):
+        assert words in text
+    assert "630 · 75 %" in page.text
+    assert "no netlist of them to prove" in page.text
+
+
+def test_no_array_of_a_streaming_engine(tmp_path: Path) -> None:
+    assert "Array The layers" not in shown(fill(tmp_path, network())).text
+
+
 def test_nfu_has_no_ports_to_show(tmp_path: Path) -> None:
     """Its results lie in memory: neither samples nor waveforms are missed."""
     fill(tmp_path, network(), plan={"engine": "nfu"})
@@ -169,3 +195,30 @@ def test_points_lie_where_the_scale_says() -> None:
 def test_no_search(tmp_path: Path, found: Any) -> None:
     page = shown(fill(tmp_path, network(), compress={"pareto": found}))
     assert "Search " not in page.text
+
+
+# --- the commands ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("plan", "words"), [
+    ({}, "hwgen rtl net.npz --out DIR hwgen verify"),
+    ({"budget": 128}, "hwgen rtl net.npz --out DIR --cycles-per-pixel 8 hwgen verify"),
+    ({"budget": 25}, "hwgen rtl net.npz --out DIR hwgen verify"),        # a padded image's cycles
+    ({"engine": "nfu", "config": {"tn": 8, "code": "narrow"}},
+     "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow hwgen verify"),
+])
+def test_command_of_the_engine(tmp_path: Path, plan: dict[str, Any], words: str) -> None:
+    assert words in shown(fill(tmp_path, network(), plan=plan)).text
+
+
+def test_sums_of_what_nobody_knows_are_none(tmp_path: Path) -> None:
+    """Of an NFU no layer has LUTs of its own."""
+    layers = [{"name": "conv1", "lut": None, "ff": None, "bram": None, "interval": 3}]
+    page = shown(fill(tmp_path, network(), plan={"engine": "nfu", "layers": layers}))
+    foot = page.source.split("<tfoot>")[1].split("</tfoot>")[0]
+    assert foot.count("<td") == 15
+    assert foot.count(">0<") == 1                        # values that differ, and no LUT
+
+
+def test_one_image(tmp_path: Path) -> None:
+    assert "(1 image) equal" in shown(fill(tmp_path, network(), verify={"images": 1})).text
