@@ -10,7 +10,7 @@ from hwgen.report.text import number, percent, table
 
 def is_nfu(material: Material) -> bool:
     """Tell whether the design is an NFU."""
-    return material.value("plan", "engine") == "nfu"
+    return bool(material.value("plan", "engine") == "nfu")
 
 
 def array(material: Material) -> str:
