@@ -1,4 +1,4 @@
-"""The networks that a search found: what each costs and what accuracy it keeps."""
+"""The networks that a search found: what each costs and what accuracy it loses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from hwgen.report.material import Material
-from hwgen.report.text import count, is_number, number, percent, text
+from hwgen.report.text import count, is_number, minus, number, percent, text
 
 WIDTH, HEIGHT = 620, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 38
@@ -22,13 +22,13 @@ MOST = 200                     # points that are drawn
 class Point:
     """A network.
 
-    Parameters: cost; accuracy, 0 to 1; lost, points below the float network; what, its layers'
-    treatments.
+    Parameters: cost; lost, points below the float network; accuracy, 0 to 1, if known; what, its
+    layers' treatments.
     """
 
     cost: float
-    accuracy: float
-    lost: Any
+    lost: float
+    accuracy: Any
     what: str
 
 
@@ -42,13 +42,13 @@ def pareto(material: Material) -> str:
     measured, budget = made.get("networks_measured"), made.get("budget")
     words = UNITS.get(objective, text(objective, 40))
     told = f" of {number(measured)} measured" if is_number(measured) else ""
-    limit = (f" At most {number(budget)} points of accuracy could be lost." if is_number(budget)
-             else "")
+    limit = f" The budget was {number(budget, 2)} points." if is_number(budget) else ""
     filled = " (filled)" if any(point.cost == cost for point in points) else ""
     chosen = f" The one that was taken{filled} costs {number(cost)}." if is_number(cost) else ""
     return (
         f'<section><h2>Search</h2><p class="soft">{count(len(points), "network")}{told} that no '
-        "other beats in both accuracy (on training images that were not learnt) and "
+        "other beats in both cost and accuracy lost. The loss is measured on the last "
+        "training images, in points below the float network; the cost is counted in "
         f"{escape(words)}.{limit}{chosen}</p>"
         f'<div class="scroll">{_plot(points, words, cost)}</div>{_table(points, cost)}</section>'
     )
@@ -58,14 +58,14 @@ def _points(found: Any) -> list[Point]:
     points = []
     for entry in found[:MOST] if isinstance(found, list) else ():
         if isinstance(entry, dict) and is_number(entry.get("cost")) and is_number(
-                entry.get("accuracy")):
+                entry.get("lost")):
             layers = entry.get("layers")
             what = "; ".join(f"{name}: {how}" for name, how in layers.items()) if isinstance(
                 layers, dict) else ""
             if entry.get("prune"):
                 what = f"all: pruned by {number(entry['prune'], 2)}; {what}"
-            points.append(Point(entry["cost"], entry["accuracy"], entry.get("lost"), what))
-    return sorted(points, key=lambda point: (point.cost, point.accuracy))
+            points.append(Point(entry["cost"], entry["lost"], entry.get("accuracy"), what))
+    return sorted(points, key=lambda point: (point.cost, point.lost))
 
 
 def _ticks(lo: float, hi: float, most: int) -> list[float]:
@@ -83,37 +83,39 @@ def _ticks(lo: float, hi: float, most: int) -> list[float]:
 
 def _plot(points: list[Point], unit: str, taken: Any) -> str:
     across = _ticks(min(p.cost for p in points), max(p.cost for p in points), 7)
-    up = _ticks(100 * min(p.accuracy for p in points), 100 * max(p.accuracy for p in points), 5)
+    down = _ticks(min(p.lost for p in points), max(p.lost for p in points), 5)
 
     def x(cost: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (cost - across[0]) / (across[-1] - across[0])
 
-    def y(accuracy: float) -> float:
-        share = (100 * accuracy - up[0]) / (up[-1] - up[0])
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+    def y(lost: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (lost - down[0]) / (down[-1] - down[0])
 
     parts = [
         (f'<svg class="plot" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-         f'role="img" aria-label="Accuracy against {escape(unit)}; the table below holds the '
+         f'role="img" aria-label="Points lost against {escape(unit)}; the table below holds the '
          'figures">'),
     ]
-    digits = 0 if up[1] - up[0] >= 1 else 1 if up[1] - up[0] >= 0.1 else 2
-    for value in up:
-        at = y(value / 100)
+    step = down[1] - down[0]
+    digits = 0 if step >= 1 else 1 if step >= 0.1 else 2
+    for value in down:
+        at = y(value)
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/><text class="up" '
-                     f'x="{LEFT - 8}" y="{at + 4:.1f}">{value:.{digits}f} %</text>')
+                     f'x="{LEFT - 8}" y="{at + 4:.1f}">{minus(f"{value:.{digits}f}")}</text>')
     for value in across:
         parts.append(f'<path class="grid" d="M{x(value):.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
                      f'<text class="across" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 16}">'
                      f"{value:,.0f}</text>")
-    steps = f"M{x(points[0].cost):.1f} {y(points[0].accuracy):.1f}" + "".join(
-        f"H{x(p.cost):.1f}V{y(p.accuracy):.1f}" for p in points[1:])
+    steps = f"M{x(points[0].cost):.1f} {y(points[0].lost):.1f}" + "".join(
+        f"H{x(p.cost):.1f}V{y(p.lost):.1f}" for p in points[1:])
     parts.append(f'<path class="front" d="{steps}"/>')
     for point in points:
         kind = "point taken" if point.cost == taken else "point"
         parts.append(f'<circle class="{kind}" cx="{x(point.cost):.1f}" '
-                     f'cy="{y(point.accuracy):.1f}" r="4.5"><title>{number(point.cost)}, '
-                     f"{percent(point.accuracy)}: {text(point.what, 300)}</title></circle>")
+                     f'cy="{y(point.lost):.1f}" r="4.5"><title>{number(point.cost)}, '
+                     f"{number(point.lost, 2)} points: {text(point.what, 300)}</title></circle>")
+    parts.append(f'<text class="across" transform="rotate(-90 14 {HEIGHT / 2 - 12:g})" x="14" '
+                 f'y="{HEIGHT / 2 - 12:g}">points lost</text>')
     parts.append(f'<text class="across" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 5}">'
                  f"{escape(unit)}</text></svg>")
     return "".join(parts)
@@ -123,15 +125,12 @@ def _table(points: list[Point], taken: Any) -> str:
     rows = "".join(
         f'<tr{" class=taken" if point.cost == taken else ""}>'
         f'<td class="number">{number(point.cost)}</td>'
+        f'<td class="number">{number(point.lost, 2)}</td>'
         f'<td class="number">{percent(point.accuracy)}</td>'
-        f'<td class="number">{_lost(point.lost)}</td>'
         f'<td class="what">{text(point.what, 400)}</td></tr>' for point in points)
     return (f'<details><summary>{count(len(points), "network")} with their layers\' treatments'
             '</summary><div class="scroll"><table class="search"><thead><tr>'
-            '<th scope="col" class="number">cost</th><th scope="col" class="number">accuracy</th>'
-            '<th scope="col" class="number">points lost</th><th scope="col">layers</th></tr>'
+            '<th scope="col" class="number">cost</th>'
+            '<th scope="col" class="number">points lost</th>'
+            '<th scope="col" class="number">accuracy</th><th scope="col">layers</th></tr>'
             f"</thead><tbody>{rows}</tbody></table></div></details>")
-
-
-def _lost(points: Any) -> str:
-    return number(points, 2) if is_number(points) else number(points)

@@ -172,15 +172,15 @@ def test_search(tmp_path: Path) -> None:
     page = shown(fill(tmp_path, network()))
     text = page.text.split("Search ")[1]
     assert "2 networks of 57 measured that no other beats" in text
-    assert "At most 0.7 points of accuracy could be lost." in text
-    assert "1,210 96.21 % 1.25 conv1: dyadic=T3" in text
-    assert "1,460 96.85 % 0.61 all: pruned by 0.35; conv1: dyadic=P5; fc: dyadic=P9" in text
+    assert "The budget was 0.70 points." in text
+    assert "1,210 1.25 96.21 % conv1: dyadic=T3" in text
+    assert "1,460 0.61 96.85 % all: pruned by 0.35; conv1: dyadic=P5; fc: dyadic=P9" in text
     assert "The one that was taken (filled) costs 1,460." in text
     cheap, dear = page.all("circle", "point")
     assert "taken" not in cheap["class"]
     assert "taken" in dear["class"]
     assert float(cheap["cx"]) < float(dear["cx"])
-    assert float(cheap["cy"]) > float(dear["cy"])        # less accurate, so lower
+    assert float(cheap["cy"]) > float(dear["cy"])        # it loses more, so it is lower
 
 
 def test_points_lie_where_the_scale_says() -> None:
@@ -190,8 +190,8 @@ def test_points_lie_where_the_scale_says() -> None:
     assert _ticks(0, 0, 7)[0] <= 0 < _ticks(0, 0, 7)[1]
 
 
-@pytest.mark.parametrize("found", [None, [], 3, [3], [{}], [{"cost": "a", "accuracy": 1}],
-                                   [{"cost": float("nan"), "accuracy": 1}]])
+@pytest.mark.parametrize("found", [None, [], 3, [3], [{}], [{"cost": "a", "lost": 1}],
+                                   [{"cost": float("nan"), "lost": 1}]])
 def test_no_search(tmp_path: Path, found: Any) -> None:
     page = shown(fill(tmp_path, network(), compress={"pareto": found}))
     assert "Search " not in page.text
