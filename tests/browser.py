@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 300_000             # milliseconds: only what hangs is given up, however busy the machine
+
 
 @dataclass
 class Seen:
@@ -29,11 +31,13 @@ def browser(path: str) -> Iterator[Callable[..., Seen]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        window = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        window = driver.chromium.launch(executable_path=path, args=["--no-sandbox"],
+                                        timeout=PATIENCE)
 
         def look(file: Path, width: int, ask: str = "") -> Seen:
             page, seen = window.new_page(viewport={"width": width, "height": 800}), Seen()
             own = file.as_uri()
+            page.set_default_timeout(PATIENCE)
             page.on("request", lambda request: request.url in (own,) or request.url.startswith(
                 "data:") or seen.requests.append(request.url))
             page.on("console", lambda line: line.type in ("error", "warning")

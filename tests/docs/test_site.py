@@ -65,6 +65,7 @@ SEARCH = """new Promise(done => {
     field.focus();
     field.value = "bitstream";
     for (const kind of ["input", "keyup", "change"]) field.dispatchEvent(new Event(kind));
+    setTimeout(() => done([]), 300_000);
     setInterval(() => {
         const found = [...document.querySelectorAll(".md-search-result__item a")];
         if (found.length) done(found.map(link => link.href));
