@@ -11,7 +11,7 @@ JOBS ?= 2
 TESTS ?= tests
 OUT ?= build/demo
 
-.PHONY: help setup demo test test-all lint bench clean
+.PHONY: help setup demo test test-all lint docs bench clean
 
 help:  ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test-all: setup  ## The tests, all of them.
 lint: setup  ## Style and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/python tools/check_types.py
+
+docs: setup  ## The documentation site, in build/site/.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo build/site/index.html
 
 bench: setup  ## The figures of the README.
 	@$(BIN)/python -m benchmarks

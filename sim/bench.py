@@ -19,6 +19,7 @@ import cocotb
 from cocotb.triggers import Timer
 
 from hwgen.sim.monitors import Driver, Monitor, Pace, Signal, Sink
+from hwgen.sim.trace import ENDS, SIGNALS, Trace
 
 
 class Net:
@@ -64,6 +65,10 @@ class Net:
             )
             for tap in job["taps"]
         ]
+        self.trace = Trace({
+            f"{end} {name}": getattr(dut, f"{job[end]['prefix']}_{name}")
+            for end in ENDS for name in SIGNALS
+        })
         self.wanted = len(job["frames"]) * sink["beats"]
         self.sink = Sink(
             self.output.valid,
@@ -85,6 +90,7 @@ class Net:
 
     def sample(self, cycle: int) -> None:
         """See all streams at this edge."""
+        self.trace.sample(cycle)
         moved = self.driver.sample(cycle)
         self.sink.sample()
         # Beats inside, or results beyond those wanted, are no progress: they may never end.
@@ -106,6 +112,7 @@ class Net:
             "output_cycles": self.output.cycles,
             "output_lasts": self.output.lasts,
             "breaches": [text for monitor in monitors for text in monitor.breaches],
+            "trace": self.trace.windows,
             "breach_count": sum(monitor.breach_count for monitor in monitors),
         }
 

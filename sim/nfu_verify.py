@@ -25,6 +25,7 @@ from hwgen.nfu.isa import Fault
 from hwgen.progress import Progress, silent
 from hwgen.sim import golden, nfu
 from hwgen.sim.build import Simulator
+from hwgen.sim.confusion import confusion
 from hwgen.sim.design import verilog_digest
 from hwgen.sim.nfu import Ran
 from hwgen.sim.vectors import check_images, random_images
@@ -193,11 +194,12 @@ def compare(network: Network, program: Program, codes: Int64Array,
     mismatches = sum(wrong for _, wrong in tally.values())
     cycles = [one.registers["cycles"] for one in ran]
     found = estimate(program)
-    right_golden = right_rtl = None
+    right_golden = right_rtl = table = None
     if labels is not None:
         right_golden = golden.accuracy(network, codes, labels)
-        right_rtl = float(np.mean([_class(network, one) == label
-                                   for one, label in zip(ran, labels, strict=True)]))
+        classes = np.array([_class(network, one) for one in ran], np.int64)
+        right_rtl = float(np.mean(classes == labels))
+        table = confusion(labels, classes, network.tensors[network.scores.name].shape[0])
     return {
         "digest": network.digest, "engine": "nfu", "simulator": "", "images": len(codes),
         "values_compared": sum(count for count, _ in tally.values()), "mismatches": mismatches,
@@ -207,7 +209,7 @@ def compare(network: Network, program: Program, codes: Int64Array,
         "compute_cycles": ran[0].registers["compute_cycles"],
         "compute_cycles_estimated": found.compute_cycles,
         "latency": int(cycles[0]), "images_every_layer": len(codes),
-        "accuracy_golden": right_golden, "accuracy_rtl": right_rtl,
+        "accuracy_golden": right_golden, "accuracy_rtl": right_rtl, "confusion": table,
         "layers": [{"name": layer.name, "compared": tally.get(layer.name, (0, 0))[0],
                     "mismatches": tally.get(layer.name, (0, 0))[1], "proof": "none"}
                    for layer in network.layers],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,8 @@ class Recorded:
         Breaches of the stream rules, the first of each stream.
     frame_error, stuck : bool
         The design's flag at the end; True if nothing moved any more before all was done.
+    trace : sequence of mapping
+        Windows of hwgen.sim.trace; none of a run in bulk.
     """
 
     output: Beats
@@ -56,6 +59,7 @@ class Recorded:
     breaches: tuple[str, ...] = ()
     frame_error: bool = False
     stuck: bool = False
+    trace: Sequence[Mapping[str, Any]] = ()
 
     @property
     def span(self) -> int:

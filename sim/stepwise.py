@@ -193,6 +193,7 @@ def _read(folder: Path, designs: Sequence[Design]) -> list[Recorded]:
                 breaches=tuple(net["breaches"]),
                 frame_error=net["frame_error"] != "0",
                 stuck=not net["done"],
+                trace=net["trace"],
             )
         )
     return results

@@ -10,7 +10,7 @@ the results on every image.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +26,11 @@ from hwgen.sim import golden
 from hwgen.sim.build import Simulator
 from hwgen.sim.bulk import every_image
 from hwgen.sim.compare import Comparison, compare, merge
+from hwgen.sim.confusion import confusion
 from hwgen.sim.design import Folder, load_folder
 from hwgen.sim.samples import write_samples
 from hwgen.sim.stepwise import every_layer
+from hwgen.sim.trace import write_trace
 from hwgen.sim.vectors import check_images, random_images
 
 STEPWISE_CYCLES = 100_000  # of a run that watches every layer, before it is cut to its first images
@@ -60,7 +62,8 @@ def verify(
 ) -> dict[str, Any]:
     """Compare a design in a simulator with the golden model, and write verify.json beside it.
 
-    A few of the images and their results go into samples.npz (hwgen.sim.samples).
+    A few of the images and their results go into samples.npz (hwgen.sim.samples), some cycles of
+    the ports into trace.json (hwgen.sim.trace).
 
     Parameters
     ----------
@@ -100,7 +103,9 @@ def verify(
             f"{layers} layer"
         )
     tool.check()
-    result, cycles, watched = _simulate(folder, sent, layers, tool, stalls, wave, seed, tell)
+    result, cycles, watched, trace = _simulate(
+        folder, sent, layers, tool, stalls, wave, seed, tell
+    )
     proofs = _prove(folder, result, tell) if proof else {}
     report = _report(folder, sent, result, proofs)
     report |= {
@@ -112,6 +117,7 @@ def verify(
         "seconds": round(time.monotonic() - start, 3),
     }
     write_samples(folder, sent.codes, sent.labels, result)
+    write_trace(folder.path, folder.design.network.digest, trace, stalls=stalls)
     write_json(folder.path / "verify.json", report)
     return report
 
@@ -148,9 +154,9 @@ def _simulate(
     wave: Path | None,
     seed: int,
     tell: Progress,
-) -> tuple[Comparison, int, int]:
-    """Run what is asked for; return the tally, the cycles simulated, and how many images had all
-    layers watched.
+) -> tuple[Comparison, int, int, Sequence[Mapping[str, Any]]]:
+    """Run what is asked for; return the tally, the cycles simulated, how many images had all
+    layers watched, and what their ports looked like.
     """
     design, count = folder.design, len(sent.codes)
     cache = make_folder(folder.path / ".sim")
@@ -160,6 +166,7 @@ def _simulate(
         watched = count if whole else min(count, STEPWISE_IMAGES)
     result = Comparison({})
     cycles = 0
+    trace: Sequence[Mapping[str, Any]] = ()
     if watched:
         tell("golden model", 0, watched)
         codes = golden.run(design.network, sent.codes[:watched])
@@ -175,7 +182,7 @@ def _simulate(
             progress=tell,
         )
         result = compare(design, codes, recorded, images=watched, flat_out=not stalls)
-        cycles = recorded.span
+        cycles, trace = recorded.span, recorded.trace
     if watched < count:
         tell("golden model", 0, count)
         codes = golden.run(design.network, sent.codes, keep="last")
@@ -205,7 +212,7 @@ def _simulate(
             )
             cycles += run.recorded.span
             done += run.images
-    return result, cycles, watched
+    return result, cycles, watched, trace
 
 
 def _prove(folder: Folder, result: Comparison, tell: Progress) -> dict[str, str]:
@@ -234,10 +241,12 @@ def _report(
                 "proof": proofs.get(layer.name, "none"),
             }
         )
-    accuracy_golden = accuracy_rtl = None
+    accuracy_golden = accuracy_rtl = table = None
     if sent.labels is not None and result.classes is not None:
         accuracy_golden = golden.accuracy(design.network, sent.codes, sent.labels)
         accuracy_rtl = float(np.mean(result.classes == sent.labels))
+        scores = design.network.tensors[design.network.scores.name]
+        table = confusion(sent.labels, result.classes, scores.shape[0])
     intervals = result.intervals
     return {
         "digest": design.network.digest,
@@ -255,5 +264,6 @@ def _report(
         "latency": result.latency,
         "accuracy_golden": accuracy_golden,
         "accuracy_rtl": accuracy_rtl,
+        "confusion": table,
         "layers": layers,
     }

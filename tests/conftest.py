@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -101,6 +102,15 @@ def icarus() -> str:
     if path is None:
         pytest.skip("iverilog was not found")
     return path
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; nothing of a browser is downloaded."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("chromium was not found")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def commands(material: Material) -> str:
         lines.append(["compress", trained, "--data", data, "--out", "net.npz",
                       *_compress(material)])
     if "plan" in material.files:
-        lines.append(["rtl", "net.npz", "--out", "DIR"])
+        lines.append(["rtl", "net.npz", "--out", "DIR", *_rtl(material)])
     if "verify" in material.files:
         lines.append(["verify", "DIR", *_verify(material.files["verify"], data)])
     if "synth" in material.files:
@@ -57,6 +57,18 @@ def _compress(material: Material) -> list[str]:
     if isinstance(made.get("objective"), str):
         words += ["--objective", made["objective"]]
     return words + _number("--act-bits", bits) + _number("--seed", made.get("seed"))
+
+
+def _rtl(material: Material) -> list[str]:
+    plan, config = material.files["plan"], material.value("plan", "config")
+    if plan.get("engine") == "nfu" and isinstance(config, dict):
+        return ["--engine", "nfu", *_number("--tn", config.get("tn")),
+                "--code", str(config.get("code"))]
+    layer, budget = material.network.input, plan.get("budget")
+    pixels = layer.height * layer.width
+    if is_number(budget) and budget > pixels and budget % pixels == 0:
+        return _number("--cycles-per-pixel", budget // pixels)
+    return []
 
 
 def _verify(made: dict[str, Any], data: str) -> list[str]:

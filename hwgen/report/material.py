@@ -6,8 +6,9 @@ A file that is broken, or of another network than net.npz, is refused.
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ LACKS = {
     "synth": "LUTs, clock, multipliers",
     "before": "kernels before compression",
     "samples": "images with their results",
+    "trace": "waveforms of the ports",
 }
 MAX_ARRAYS = 1 << 28           # bytes of arrays read for pictures
+MOST_WINDOWS, MOST_CYCLES = 8, 64
+WORD = re.compile(r"[0-9a-fx]{1,4096}")
 NOTHING = np.iinfo(np.int64).min         # a result that the hardware did not give
 
 
@@ -63,6 +67,19 @@ class Samples:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Window:
+    """Some cycles of the ports.
+
+    Parameters: title, what it is about; first, its first cycle; signals, a value a cycle of each,
+    by the end and the name, such as ``("input", "tvalid")``.
+    """
+
+    title: str
+    first: int
+    signals: Mapping[tuple[str, str], Sequence[str]]
+
+
 @dataclass(frozen=True, eq=False)
 class Material:
     """All that is known of a design.
@@ -77,6 +94,9 @@ class Material:
     before : mapping
         Float weights before compression, by layer name.
     samples : Samples or None
+    costs : mapping
+        Of each layer, by name.
+    windows : sequence of Window
     """
 
     network: Network
@@ -85,6 +105,7 @@ class Material:
     before: Mapping[str, npt.NDArray[Any]]
     samples: Samples | None
     costs: Mapping[str, LayerCost] = field(default_factory=dict)
+    windows: Sequence[Window] = ()
 
     def value(self, name: str, *keys: str) -> Any:
         """Return an entry of a file, or None if the file or the entry is not there."""
@@ -120,11 +141,15 @@ def read_material(directory: Path) -> Material:
     before: dict[str, npt.NDArray[Any]] = {}
     if _is_there(directory / "before.npz", "hwgen compress", missing):
         before = _read_before(directory / "before.npz")
-    samples = None
-    if _is_there(directory / "samples.npz", "hwgen verify", missing):
-        samples = _read_samples(directory / "samples.npz", network)
+    samples, windows = None, []
+    if files.get("plan", {}).get("engine") != "nfu":       # its results lie in memory
+        if _is_there(directory / "samples.npz", "hwgen verify", missing):
+            samples = _read_samples(directory / "samples.npz", network)
+        if _is_there(directory / "trace.json", "hwgen verify, with all layers,", missing):
+            path = directory / "trace.json"
+            windows = _read_trace(path, _read_file(path, network.digest, "hwgen verify"))
     costs = {cost.name: cost for cost in network_cost(network)}
-    return Material(network, files, missing, before, samples, costs)
+    return Material(network, files, missing, before, samples, costs, windows)
 
 
 def _is_there(path: Path, verb: str, missing: list[str]) -> bool:
@@ -146,6 +171,26 @@ def _same_network(path: Path, found: object, digest: str, verb: str) -> None:
     if found != digest:
         raise HwgenError(f"{path}: digest {digest[:12]} of net.npz needed, not "
                          f"{shown(str(found)[:12])}: run {verb} again")
+
+
+def _read_trace(path: Path, found: dict[str, Any]) -> list[Window]:
+    windows = []
+    try:
+        for entry in found["windows"][:MOST_WINDOWS]:
+            signals = {}
+            for name, values in entry["signals"].items():
+                end, _, signal = name.partition(" ")
+                signals[end, signal] = tuple(values)
+                if end not in ("input", "output") or not all(map(WORD.fullmatch, values)):
+                    raise ValueError(name)
+            if len({len(values) for values in signals.values()} - {0}) != 1 or max(
+                    map(len, signals.values())) > MOST_CYCLES:
+                raise ValueError("cycles of the signals")
+            windows.append(Window(str(entry["title"])[:80], int(entry["first"]), signals))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HwgenError(f"{path}: windows of signals needed, each of at most {MOST_CYCLES} "
+                         f"cycles ({shown(str(error))}): run hwgen verify again") from error
+    return windows
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

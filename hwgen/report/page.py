@@ -1,4 +1,6 @@
-"""The page: verdict, picture of the network, tables, images, kernels, the commands behind it."""
+"""The page: verdict, picture of the network, tables, classes, images, waveforms, kernels, the
+search, the commands behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,15 @@ from pathlib import Path
 from hwgen.files import write_atomic
 from hwgen.network import Conv2d, Dense
 from hwgen.report import tables
+from hwgen.report.array import array, is_nfu
+from hwgen.report.classes import classes
 from hwgen.report.commands import commands
 from hwgen.report.drawing import drawing
+from hwgen.report.handshake import handshake
 from hwgen.report.images import images
 from hwgen.report.kernels import kernels
 from hwgen.report.material import Material, read_material
+from hwgen.report.pareto import pareto
 from hwgen.report.text import count, is_number, number, shape, text
 
 # Nothing may be fetched and no script may run, whatever a file's texts hold.
@@ -24,8 +30,8 @@ def write_report(directory: Path) -> Path:
     """Write ``report.html`` into a design's folder and return its path.
 
     Uses net.npz and whatever is there of compress.json, plan.json, ports.json, verify.json,
-    synth.json, before.npz and samples.npz; what is missing is named in the page. The same files
-    give the same bytes.
+    synth.json, before.npz, samples.npz and trace.json; what is missing is named in the page. The
+    same files give the same bytes.
     Raises: HwgenError if net.npz is missing, if a file is broken or of another network, or if the
     page cannot be written.
     """
@@ -45,7 +51,8 @@ def page(material: Material) -> str:
     )
     body = "\n".join(part for part in (
         _header(material), _verdict(material), _problems(material), _missing(material), overview,
-        tables.layers(material), images(material), kernels(material), commands(material),
+        tables.layers(material), array(material), classes(material), images(material),
+        handshake(material), kernels(material), pareto(material), commands(material),
         _footer(material),
     ) if part)
     return (
@@ -103,7 +110,9 @@ def _equality(material: Material) -> tuple[str, str]:
     if verify is None:
         return "open", "Not verified yet."
     compared, wrong = verify.get("values_compared"), verify.get("mismatches")
-    where = f"in the simulated hardware ({number(verify.get('images'))} images)"
+    images = verify.get("images")
+    where = "in the simulated hardware " + (
+        "(1 image)" if images == 1 else f"({number(images)} images)")
     gates = verify.get("gates")
     gates_right = not isinstance(gates, dict) or gates.get("passed") is True
     if verify.get("passed") is True and is_number(wrong) and wrong == 0 and gates_right:
@@ -119,6 +128,8 @@ def _proof(material: Material) -> tuple[str, str]:
     linear = [layer for layer in material.network.layers if isinstance(layer, (Conv2d, Dense))]
     if "verify" not in material.files or not linear:
         return "good", ""
+    if is_nfu(material):
+        return "good", "The weights are in the program, so there is no netlist of them to prove."
     proofs = [material.of_layer("verify", layer.name).get("proof") for layer in linear]
     full, parts = proofs.count("full"), proofs.count("parts")
     if not full and not parts:
@@ -172,7 +183,10 @@ def _network(material: Material) -> str:
     plan = [material.of_layer("plan", layer.name) for layer in layers]
     sizes = [entry["lut"] if is_number(entry.get("lut")) else None for entry in plan]
     unit = "LUT positions, the planner's estimate, and share"
-    if not any(size is not None for size in sizes):
+    if is_nfu(material):
+        sizes = [entry["interval"] if is_number(entry.get("interval")) else None for entry in plan]
+        unit = "cycles an image, the compiler's estimate, and share"
+    elif not any(size is not None for size in sizes):
         sizes = [layer.weight.size if isinstance(layer, (Conv2d, Dense)) else None
                  for layer in layers]
         unit = "weights, and share"

@@ -135,12 +135,13 @@ SUMMED = ("weights", "nonzero", "digits", "adders", "LUT", "FF", "BRAM", "compar
 
 def layers(material: Material) -> str:
     """Return the table of layers, with a line of sums."""
-    rows, sums = [], dict.fromkeys(SUMMED, 0.0)
+    rows, sums, seen = [], dict.fromkeys(SUMMED, 0.0), set()
     for layer in material.network.layers:
         figures = _figures(material, layer)
         for name in SUMMED:
             if is_number(figures[name]):
                 sums[name] += figures[name]
+                seen.add(name)
         plan = material.of_layer("plan", layer.name)
         head = (f'<th scope="row">{escape(layer.name)}<small>{escape(describe(layer))}</small>'
                 f'</th><td class="form">{text(plan.get("form", DASH), 30)}'
@@ -148,7 +149,7 @@ def layers(material: Material) -> str:
         rows.append("<tr>" + head + _cells(figures) + "</tr>")
     known = {
         "weights": True, "nonzero": True, "digits": True,
-        **dict.fromkeys(("adders", "LUT", "FF", "BRAM"), "plan" in material.files),
+        **dict.fromkeys(seen & {"adders", "LUT", "FF", "BRAM"}, True),
         **dict.fromkeys(("compared", "differ"), "verify" in material.files),
     }
     total = _cells({name: sums[name] if known.get(name) else None for name, _, _ in COLUMNS},

@@ -38,14 +38,14 @@ PARAMETERS = {"EHXPLLL": r"\CLKOP_DIV", "SB_PLL40_PAD": r"\DIVF", "SB_PLL40_CORE
 
 @pytest.fixture
 def example(monkeypatch, repository):
-    """The board that docs/boards.md shows how to add."""
-    page = (repository / "docs" / "boards.md").read_text(encoding="utf-8")
+    """The board that docs/add_board.md shows how to add."""
+    page = (repository / "docs" / "add_board.md").read_text(encoding="utf-8")
     module, line = re.findall(r"```python\n(.*?)```", page, re.S)
     path = Path(registry.__file__).with_name("icesugar.py")
     assert not path.exists()
     [(name, stem)] = eval(f"{{{line}}}").items()
     space: dict = {}
-    exec(compile(module, "docs/boards.md", "exec"), space)
+    exec(compile(module, "docs/add_board.md", "exec"), space)
     monkeypatch.setitem(MODULES, name, stem)
     monkeypatch.setitem(__import__("sys").modules, f"hwgen.boards.{stem}",
                         type("module", (), {"BOARDS": space["BOARDS"]}))

@@ -71,6 +71,20 @@ def test_right(
     assert result["cycles"] > 150 if stalls else result["cycles"] == 122
 
 
+def test_trace(folder: Path) -> None:
+    """Twelve pixels an image, the first result two cycles after the first pixel."""
+    verify(folder, simulator=QUICK, images=3)
+    windows = {window["title"]: window for window in read_json(folder / "trace.json")["windows"]}
+    ends = windows["end of the first image"]
+    last = ends["signals"]["input tlast"].index("1")
+    assert ends["first"] + last == 11
+    assert ends["signals"]["input tvalid"] == ["1"] * len(ends["signals"]["input tlast"])
+    result = windows["first result"]
+    assert result["first"] + result["signals"]["output tvalid"].index("1") == 2
+    verify(folder, simulator=QUICK, images=3, layers="last")
+    assert not (folder / "trace.json").exists()
+
+
 def test_both_simulators_see_the_same_cycles(folder: Path, icarus: str, verilator: Any) -> None:
     runs = [
         verify(folder, simulator=name, stalls=True, seed=11, images=5)

@@ -83,6 +83,13 @@ def records(net: Network) -> dict[str, dict[str, Any]]:
             "digest": net.digest, "methods": ["dyadic:P9"], "seed": 11, "accuracy_float": 0.9753,
             "accuracy_integer": 0.9694, "images": 371,
             "layers": [{"name": name, "error": 0.041 + n / 10} for n, name in enumerate(linear)],
+            "budget": 0.7, "objective": "adders", "cost": 1460, "networks_measured": 57,
+            "pareto": [
+                {"cost": 1210, "lost": 1.25, "accuracy": 0.9621, "prune": 0.0,
+                 "layers": {"conv1": "dyadic=T3"}},
+                {"cost": 1460, "lost": 0.61, "accuracy": 0.9685, "prune": 0.35,
+                 "layers": {"conv1": "dyadic=P5", "fc": "dyadic=P9"}},
+            ],
         },
         "plan": {
             "digest": net.digest, "engine": "stream", "interval": 25, "latency": 77,
@@ -96,6 +103,7 @@ def records(net: Network) -> dict[str, dict[str, Any]]:
             "digest": net.digest, "simulator": "verilator", "images": 362, "passed": True,
             "values_compared": 54321, "mismatches": 0, "first_difference": None, "problems": [],
             "accuracy_golden": 0.9611, "accuracy_rtl": 0.9612, "cycles": 98765,
+            "confusion": [[101, 2, 3], [4, 105, 6], [7, 8, 109]],
             "cycles_per_image": 26.5, "images_every_layer": 21, "stalls": False, "seed": 12,
             "layers": [{"name": name, "compared": 9300 + n, "mismatches": 0, "proof": "full"}
                        for n, name in enumerate(names)],
@@ -118,7 +126,19 @@ def fill(folder: Path, net: Network, **changes: dict[str, Any]) -> Path:
         f"{layer.name}.weight": rng.normal(size=layer.weight.shape).astype(np.float32)
         for layer in net.layers if isinstance(layer, (Conv2d, Dense))})
     samples(folder, net)
+    trace(folder, net)
     return folder
+
+
+def trace(folder: Path, net: Network, *windows: Any) -> None:
+    """Write trace.json: of a window of four cycles from 30 on, two move a beat of the input."""
+    window = {"title": "first pixel", "first": 30, "signals": {
+        "input tvalid": [*"0111"], "input tready": [*"1101"], "input tlast": [*"0000"],
+        "input tdata": ["00", "0f", "0a", "0a"],
+        "output tvalid": [*"0000"], "output tready": [*"1111"], "output tlast": [*"0000"],
+        "output tdata": ["0x", "0x", "0x", "0x"]}}
+    change(folder / "trace.json",
+           {"digest": net.digest, "stalls": False, "windows": list(windows) or [window]})
 
 
 def samples(folder: Path, net: Network, **arrays: Any) -> None:

@@ -162,7 +162,7 @@ def test_network_alone(tmp_path: Path) -> None:
     net = network()
     netfile.save(net, tmp_path / "net.npz")
     shown = report(tmp_path)
-    assert shown.text.count("is not there") == 7
+    assert shown.text.count("is not there") == 8
     assert "Not complete. Not verified yet. Not synthesised yet." in shown.text
     assert "images per second" not in shown.text
     assert "weights, and share" in shown.text                     # of the picture
@@ -230,7 +230,7 @@ def test_commands(tmp_path: Path) -> None:
     assert report(fill(tmp_path, net)).text.split("trained network. ")[1].startswith(
         "hwgen train digits --data digits --out digits.safetensors "
         "hwgen compress digits.safetensors --data digits --out net.npz --method dyadic:P9 "
-        "--act-bits 6 --seed 11 "
+        "--budget 0.7 --objective adders --act-bits 6 --seed 11 "
         "hwgen rtl net.npz --out DIR "
         "hwgen verify DIR --data digits --images 362 --proof --seed 12 "
         "hwgen synth DIR --target ecp5-85 --pnr --seed 13 "
