@@ -1,0 +1,267 @@
+"""The process that leads a sweep: it hands stages to dask, and writes what comes back.
+
+A stage is one task. Which stage a point needs next is known when the one before it is done (two
+methods may have ended in the same network), so tasks are submitted as the sweep goes.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwgen.errors import HwgenError
+from hwgen.files import make_folder, write_atomic
+from hwgen.progress import Progress, silent
+from hwgen.sweep import stages
+from hwgen.sweep.points import STAGES, Point
+from hwgen.sweep.space import Space
+from hwgen.sweep.stages import Job, Outcome, run_stage
+from hwgen.sweep.store import Store, only_one
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+STORE = "results.sqlite"
+PATIENCE = 60.0               # seconds to wait for the first worker
+
+
+@dataclass
+class Tally:
+    """What one run of a sweep did.
+
+    Parameters
+    ----------
+    points, done, failed, kept : int
+        Of the space; of them finished well and not; finished by an earlier run.
+    ran, reused : Counter
+        Stages by name: run now, found done by an earlier run.
+    """
+
+    points: int = 0
+    done: int = 0
+    failed: int = 0
+    kept: int = 0
+    ran: Counter[str] = field(default_factory=Counter)
+    reused: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def run_sweep(
+    space: Space,
+    out: Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retry: bool = False,
+    program: tuple[str, ...] = stages.PROGRAM,
+    progress: Progress = silent,
+) -> Tally:
+    """Bring every point of a space to its end, and write each into ``out/results.sqlite``.
+
+    Parameters
+    ----------
+    space : Space
+    out : Path
+        The sweep's folder. What an earlier run left there is kept, finished points and finished
+        stages, also if that run was killed.
+    workers : int, optional
+        Processes of the local cluster; default one a processor core.
+    scheduler : str, optional
+        Address of a dask scheduler in its place; its workers must see ``out`` under the same path.
+    retry : bool
+        Failed points of earlier runs are tried again.
+    program : tuple of str
+        See ``stages.Job``.
+
+    Returns: the tally. Points that fail are counted and stored, not raised.
+    Raises: HwgenError if another sweep holds the folder, the store is broken, no worker comes, or
+    a worker's machine is at fault.
+    """
+    start = time.monotonic()
+    root = make_folder(out).resolve()
+    with only_one(root), Store(root / STORE) as store:
+        token = _token(root)
+        rows = store.rows()
+        known = {key for key, row in rows.items() if row["status"] == "done" or not retry}
+        open_points = [point for point in space.points if point.key not in known]
+        lead = _Lead(space, root, token, store, program, progress)
+        lead.tally.points = len(space.points)
+        for point in space.points:
+            if point.key in known:
+                lead.tally.kept += 1
+                lead.count(rows[point.key]["status"])
+        if open_points:
+            with _client(root, workers, scheduler) as client:
+                lead.run(open_points, client)
+    lead.tally.seconds = round(time.monotonic() - start, 2)
+    return lead.tally
+
+
+def _token(root: Path) -> str:
+    """Return what the workers recognise the folder by; made once."""
+    path = root / stages.TOKEN
+    if not path.is_file():
+        write_atomic(path, secrets.token_hex(16))
+    return path.read_text("utf-8")
+
+
+@contextmanager
+def _client(root: Path, workers: int | None, scheduler: str | None) -> Iterator[Client]:
+    """Connect to a scheduler, or start a local cluster of single-threaded workers."""
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=PATIENCE / 4, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise HwgenError(f"--scheduler {scheduler}: no dask scheduler answers "
+                             f"({error or type(error).__name__})") from error
+        with client:
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                raise HwgenError(f"--scheduler {scheduler}: a worker needed, there is none "
+                                 f"after {PATIENCE:g} s") from None
+            yield client
+        return
+    for left in (root / "stages").glob(".*"):          # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = root / ".dask"
+    shutil.rmtree(scratch, ignore_errors=True)
+    # Ctrl-C in the terminal is for this process alone; the workers inherit that they ignore it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+            dashboard_address=None, memory_limit=0, local_directory=str(scratch),
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Lead:
+    """Where the sweep stands.
+
+    Parameters: space; root, the sweep's folder; token; store; program; tell, the progress.
+    """
+
+    def __init__(self, space: Space, root: Path, token: str, store: Store,
+                 program: tuple[str, ...], tell: Progress) -> None:
+        self._space, self._root, self._token = space, root, token
+        self._store, self._program, self._tell = store, program, tell
+        self._outcomes: dict[str, Outcome] = {}
+        self._waiting: dict[str, list[Point]] = {}
+        self.tally = Tally()
+
+    def run(self, points: Sequence[Point], client: Client) -> None:
+        """Bring the points to their end."""
+        from distributed import as_completed
+
+        queue = as_completed(loop=client.loop)
+
+        def submit(job: Job) -> None:
+            # The later stage first: points are finished before others are begun.
+            queue.add(client.submit(run_stage, job, key=f"{self._token}-{job.key}", pure=False,
+                                    priority=STAGES.index(job.stage)))
+
+        for point in points:
+            self._advance(point, submit)
+        self._show()
+        for future in queue:
+            outcome = self._outcome(future)
+            self._outcomes[outcome.key] = outcome
+            (self.tally.reused if outcome.reused else self.tally.ran)[outcome.stage] += 1
+            for point in self._waiting.pop(outcome.key):
+                self._advance(point, submit)
+            future.release()
+            self._show()
+
+    def _outcome(self, future: Any) -> Outcome:
+        """Return what became of a task."""
+        from distributed.scheduler import KilledWorker
+
+        if future.status == "finished":
+            outcome: Outcome = future.result()
+            return outcome
+        key = str(future.key).removeprefix(f"{self._token}-")
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                return Outcome(key, key.partition("-")[0], log=str(error),
+                               error="each worker that took it up died")
+            if isinstance(error, HwgenError):
+                raise error
+            raise HwgenError(f"A worker cannot run {key}: {type(error).__name__}: {error}")
+        raise HwgenError("The dask scheduler was lost; the same command goes on")
+
+    def _advance(self, point: Point, submit: Any) -> None:
+        """Go on with a point as far as its stages are done."""
+        figures: dict[str, Any] = {}
+        seconds, workers, before, source = 0.0, [], "", None
+        for stage in point.stages:
+            key = point.stage_key(stage, before)
+            outcome = self._outcomes.get(key)
+            if outcome is None and key not in self._waiting:
+                outcome = stages.finished(self._root, key, stage)
+                if outcome is not None:
+                    self._outcomes[key] = outcome
+                    self.tally.reused[stage] += 1
+            if outcome is None:
+                if key not in self._waiting:
+                    self._waiting[key] = []
+                    submit(self._job(point, stage, key, source))
+                self._waiting[key].append(point)
+                return
+            seconds += outcome.seconds
+            workers.append(outcome.worker)
+            if outcome.error is not None:
+                self._store.put(point, figures=figures, seconds=seconds,
+                                workers=" ".join(dict.fromkeys(workers)), failed_stage=stage,
+                                error=outcome.error, log=outcome.log)
+                self.count("failed")
+                return
+            figures |= outcome.figures
+            before = figures["digest"] if stage == "compress" else key
+            source = key
+        self._store.put(point, figures=figures, seconds=seconds,
+                        workers=" ".join(dict.fromkeys(workers)))
+        self.count("done")
+
+    def _job(self, point: Point, stage: str, key: str, source: str | None) -> Job:
+        minutes = self._space.minutes
+        return Job(key, stage, point.words(stage), source, str(self._root),
+                   str(self._space.folder), self._token, program=self._program,
+                   seconds=None if minutes is None else 60.0 * minutes)
+
+    def count(self, status: str) -> None:
+        """Count a point that is finished."""
+        if status == "done":
+            self.tally.done += 1
+        else:
+            self.tally.failed += 1
+
+    def _show(self) -> None:
+        tally = self.tally
+        running = Counter(key.partition("-")[0] for key in self._waiting)
+        words = [f"{running[stage]} {stage}" for stage in STAGES if running[stage]]
+        text = "points; open: " + (", ".join(words) or "nothing")
+        if tally.failed:
+            text += f"; {tally.failed} failed"
+        with suppress(OSError):
+            self._tell(text, tally.done + tally.failed, tally.points)
