@@ -44,9 +44,10 @@ class Axis:
             for steps in ((1, 2, 5), (1, 3), (1,)):
                 found = [step * 10.0**n for n in range(first, last + 1) for step in steps
                          if self._low <= n + math.log10(step) <= self._high]
-                if len(found) <= most:
+                if 2 <= len(found) <= most:
                     return found
-            return found
+            every = math.ceil((last - first) / most)
+            return [10.0**n for n in range(first + 1, last, every)]
         span = self._high - self._low
         unit = 10.0 ** math.floor(math.log10(span / most))
         step = next(unit * n for n in (1, 2, 2.5, 5, 10, 20) if span / (unit * n) <= most)

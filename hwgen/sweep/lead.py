@@ -144,7 +144,7 @@ def _client(root: Path, workers: int | None, scheduler: str | None) -> Iterator[
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
             dashboard_address=None, memory_limit=0, local_directory=str(scratch),
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": 0},
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -167,6 +167,9 @@ class _Lead:
         self._store, self._program, self._tell = store, program, tell
         self._outcomes: dict[str, Outcome] = {}
         self._waiting: dict[str, list[Point]] = {}
+        self._jobs: dict[str, Job] = {}
+        self._suspects: set[str] = set()
+        self._doubted: list[Job] = []
         self.tally = Tally()
 
     def run(self, points: Sequence[Point], client: Client) -> None:
@@ -175,16 +178,27 @@ class _Lead:
 
         queue = as_completed(loop=client.loop)
 
-        def submit(job: Job) -> None:
+        def submit(job: Job, again: str = "") -> None:
             # The later stage first: points are finished before others are begun.
-            queue.add(client.submit(run_stage, job, key=f"{self._token}-{job.key}", pure=False,
-                                    priority=STAGES.index(job.stage)))
+            future = client.submit(run_stage, job, key=f"{self._token}-{job.key}{again}",
+                                   pure=False, priority=STAGES.index(job.stage))
+            self._jobs[future.key] = job
+            queue.add(future)
 
         for point in points:
             self._advance(point, submit)
         self._show()
+        self._drain(queue, submit)
+        while self._doubted:
+            submit(self._doubted.pop(0), "-alone")
+            self._drain(queue, submit)
+
+    def _drain(self, queue: Any, submit: Any) -> None:
+        """Take in outcomes, and go on with the points that wait for them, until none is open."""
         for future in queue:
             outcome = self._outcome(future)
+            if outcome is None:
+                continue
             self._outcomes[outcome.key] = outcome
             (self.tally.reused if outcome.reused else self.tally.ran)[outcome.stage] += 1
             for point in self._waiting.pop(outcome.key):
@@ -192,23 +206,31 @@ class _Lead:
             future.release()
             self._show()
 
-    def _outcome(self, future: Any) -> Outcome:
-        """Return what became of a task."""
+    def _outcome(self, future: Any) -> Outcome | None:
+        """Return what became of a task; None: it is tried again.
+
+        With a worker that dies dask gives up all tasks that it had been handed, those too that had
+        not begun. So each of them is run once more with no other beside it.
+        """
         from distributed.scheduler import KilledWorker
 
+        job = self._jobs[future.key]
         if future.status == "finished":
             outcome: Outcome = future.result()
             return outcome
-        key = str(future.key).removeprefix(f"{self._token}-")
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                return Outcome(key, key.partition("-")[0], log=str(error),
-                               error="each worker that took it up died")
-            if isinstance(error, HwgenError):
-                raise error
-            raise HwgenError(f"A worker cannot run {key}: {type(error).__name__}: {error}")
-        raise HwgenError("The dask scheduler was lost; the same command goes on")
+        if future.status != "error":
+            raise HwgenError("The dask scheduler was lost; the same command goes on")
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            if job.key not in self._suspects:
+                self._suspects.add(job.key)
+                self._doubted.append(job)
+                return None
+            return Outcome(job.key, job.stage, log=str(error),
+                           error="each worker that took it up died")
+        if isinstance(error, HwgenError):
+            raise error
+        raise HwgenError(f"A worker cannot run {job.key}: {type(error).__name__}: {error}")
 
     def _advance(self, point: Point, submit: Any) -> None:
         """Go on with a point as far as its stages are done."""
