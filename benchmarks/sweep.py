@@ -4,10 +4,10 @@
 
 * points: 200 points, all of them to Verilog and its estimate, some synthesised: wall time, and the
   processor time of everything that ran. Stopped, it goes on.
-* scaling: 16 points to Verilog from one compressed network that is there, each stage one thread; one
-  worker and two in turn, medians. Target: 1.8 times. The start of the cluster is in the time.
-* hosts: two workers on addresses of their own, each in a network namespace (127.0.0.1 and 127.0.0.2
-  where namespaces are refused), and which of them did what.
+* scaling: 16 points to Verilog from one compressed network that is there, each stage one thread;
+  one worker and two in turn, medians. Target: 1.8 times. The start of the cluster is in the time.
+* hosts: two workers on addresses of their own, each in a network namespace (127.0.0.1 and
+  127.0.0.2 where namespaces are refused), and which of them did what.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ def namespaces() -> Iterator[tuple[str, dict[str, list[str]]]]:
             name = f"{bridge}-{number}"
             outer, inner = f"{bridge}o{number}", f"{bridge}i{number}"
             ip("netns", "add", name, undo=("netns", "del", name))
-            ip("link", "add", outer, "type", "veth", "peer", "name", inner)
+            ip("link", "add", outer, "type", "veth", "peer", "name", inner,
+               undo=("link", "del", outer))
             ip("link", "set", outer, "master", bridge, "up")
             ip("link", "set", inner, "netns", name)
             inside = ["netns", "exec", name, "ip"]

@@ -143,9 +143,12 @@ def _client(root: Path, workers: int | None, scheduler: str | None) -> Iterator[
     try:
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-            dashboard_address=None, memory_limit=0, local_directory=str(scratch),
-            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": 0},
+            dashboard_address="127.0.0.1:0", memory_limit=0, local_directory=str(scratch),
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"allowed_failures": 0, "dashboard": False},
         )
+    except (OSError, RuntimeError) as error:
+        raise HwgenError(f"The local cluster did not start: {error}") from error
     finally:
         signal.signal(signal.SIGINT, before)
     try:

@@ -100,12 +100,12 @@ class Outcome:
 
 
 def finished(root: Path, key: str, stage: str) -> Outcome | None:
-    """Return the outcome of a stage whose folder is there, or None."""
-    path = root / "stages" / key / "stage.json"
-    if not path.is_file():
+    """Return the outcome of a stage whose folder is there and whole, or None."""
+    try:
+        made = read_json(root / "stages" / key / "stage.json")
+        return Outcome(key, stage, made["figures"], made["seconds"], made["worker"], reused=True)
+    except (HwgenError, KeyError, TypeError):
         return None
-    made = read_json(path)
-    return Outcome(key, stage, made["figures"], made["seconds"], made["worker"], reused=True)
 
 
 def run_stage(job: Job) -> Outcome:
@@ -121,6 +121,7 @@ def run_stage(job: Job) -> Outcome:
     if done is not None:
         return done
     work = root / "stages" / f".{job.key}.{secrets.token_hex(4)}"
+    shutil.rmtree(root / "stages" / job.key, ignore_errors=True)          # what a disk damaged
     try:
         work.mkdir(parents=True)
         return _run(job, root, work)

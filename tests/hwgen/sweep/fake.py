@@ -2,7 +2,8 @@
 
 Writes the JSON files that a sweep reads, with figures made from the arguments, and a line into
 ``runs.txt`` of the current folder for each run that began. ``delay.txt`` there: seconds that each
-run takes. Methods ``refused`` and ``killed`` fail, ``murder`` kills the worker; T3 and P5 end in the same network.
+run takes. Methods ``refused`` and ``killed`` fail, ``murder`` kills the worker; T3 and P5 end in
+the same network.
 """
 
 from __future__ import annotations

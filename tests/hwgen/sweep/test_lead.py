@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -100,14 +101,46 @@ def test_rows_before_a_lost_row(swept: Path) -> None:
 
 
 LEAD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)     # also where a shell has it ignored
 from pathlib import Path
 from tests.hwgen.sweep.spaces import FAKE, read
 from hwgen.sweep.lead import run_sweep
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    run_sweep(read(folder / "space.toml"), folder / "out", workers=2, program=FAKE)
+    try:
+        run_sweep(read(folder / "space.toml"), folder / "out", workers=2, program=FAKE)
+    except KeyboardInterrupt:
+        sys.exit(130)
 """
+
+
+def started(folder: Path, repository: Path, count: int) -> subprocess.Popen[bytes]:
+    """A sweep in a session of its own, two workers, that has so many points behind it."""
+    (folder / "delay.txt").write_text("0.15")
+    (folder / "out").mkdir()
+    with Store(folder / "out" / STORE):
+        pass
+    leader = subprocess.Popen([sys.executable, "-c", LEAD, str(folder)], cwd=repository,
+                              stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(rows(folder)) < count and time.monotonic() < deadline:
+        assert leader.poll() is None, leader.stderr and leader.stderr.read().decode()
+        time.sleep(0.02)
+    return leader
+
+
+def test_ctrl_c(tmp_path: Path, repository: Path) -> None:
+    """It reaches all that runs in the terminal, as there; no point fails by it."""
+    write(tmp_path, f"methods = {[f'P{n}' for n in range(40)]}\nuntil = 'compress'\n")
+    leader = started(tmp_path, repository, 2)
+    os.killpg(leader.pid, signal.SIGINT)
+    _, said = leader.communicate(timeout=60)
+    assert (leader.returncode, said) == (130, b"")
+    found = rows(tmp_path)
+    assert 2 <= len(found) < 40
+    assert {row["status"] for row in found.values()} == {"done"}
+    assert not (tmp_path / "out" / "failed").exists()
 
 
 def test_killed_and_gone_on_with(tmp_path: Path, repository: Path) -> None:
@@ -115,16 +148,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, repository: Path) -> None:
     text = (f"methods = {[f'P{n}' for n in range(6)]}\nengines = ['stream']\n"
             "targets = ['up5k', 'ecp5-85']\n")
     write(tmp_path, text)
-    (tmp_path / "delay.txt").write_text("0.15")
-    (tmp_path / "out").mkdir()
-    with Store(tmp_path / "out" / STORE):
-        pass
-    leader = subprocess.Popen(
-        [sys.executable, "-c", LEAD, str(tmp_path)], cwd=repository, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while len(rows(tmp_path)) < 3 and time.monotonic() < deadline:
-        assert leader.poll() is None, leader.stderr and leader.stderr.read().decode()
-        time.sleep(0.02)
+    leader = started(tmp_path, repository, 3)
     leader.send_signal(signal.SIGKILL)
     leader.communicate()
     kept = rows(tmp_path)
@@ -183,8 +207,8 @@ def test_scheduler(tmp_path: Path) -> None:
     """Workers of another's are used and left alone; one that is at fault ends the sweep."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None,
-                      host="127.0.0.1") as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1",
+                      dashboard_address="127.0.0.1:0") as cluster:
         tally = sweep(tmp_path, 'methods = ["P5", "P9"]\nuntil = "compress"',
                       scheduler=cluster.scheduler_address)
         assert (tally.done, tally.failed) == (2, 0)

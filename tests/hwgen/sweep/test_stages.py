@@ -40,10 +40,18 @@ def test_done_once(tmp_path: Path) -> None:
     assert made["command"] == "hwgen compress m --method P9 --seed 0 --out '{out}/net.npz'"
 
 
-def test_without_its_last_file_a_stage_is_not_done(tmp_path: Path) -> None:
-    run_stage(job(tmp_path))
-    (tmp_path / "stages" / "compress-1" / "stage.json").unlink()
+@pytest.mark.parametrize("left", [None, "", "{", "[]", "{}"])
+def test_damaged_stage_is_made_again(tmp_path: Path, left: str | None) -> None:
+    first = run_stage(job(tmp_path))
+    last = tmp_path / "stages" / "compress-1" / "stage.json"
+    if left is None:
+        last.unlink()
+    else:
+        last.write_text(left)
     assert finished(tmp_path, "compress-1", "compress") is None
+    again = run_stage(job(tmp_path))
+    assert (again.figures, again.reused) == (first.figures, False)
+    assert sum(runs(tmp_path).values()) == 2
 
 
 @pytest.mark.parametrize(("method", "error"), [
