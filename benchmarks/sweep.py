@@ -41,13 +41,14 @@ until = "rtl"
 
 [[part]]
 engines = ["stream", "stream:cycles-per-pixel=2", "stream:cycles-per-pixel=4",
-  "stream:cycles-per-pixel=8", "stream:cycles-per-pixel=16", "stream:cycles-per-pixel=32",
-  "nfu:tn=4", "nfu:tn=8", "nfu:tn=16", "nfu:tn=32", "nfu:tn=4,code=narrow", "nfu:tn=8,code=narrow",
-  "nfu:tn=16,code=narrow", "nfu:tn=4,code=base", "nfu:tn=8,code=base", "nfu:tn=16,code=base"]
+  "stream:cycles-per-pixel=8", "stream:cycles-per-pixel=16", "nfu:tn=4", "nfu:tn=4,code=narrow",
+  "nfu:tn=4,code=base", "nfu:tn=8", "nfu:tn=8,code=narrow", "nfu:tn=8,code=base", "nfu:tn=16",
+  "nfu:tn=4,memory=axi", "nfu:tn=8,memory=axi", "nfu:tn=4,code=narrow,memory=axi",
+  "nfu:tn=8,code=narrow,memory=axi", "nfu:tn=8,code=base,memory=axi"]
 
 [[part]]
 engines = ["stream:fit"]
-targets = ["ecp5-25", "hx8k", "up5k"]
+targets = ["ecp5-25", "up5k"]
 
 [[part]]
 engines = ["stream:cycles-per-pixel=16"]
@@ -56,11 +57,11 @@ until = "synth"
 """
 SIXTEEN = """
 methods = ["dyadic:P5"]
-engines = ["nfu:tn=4", "nfu:tn=8", "nfu:tn=16", "nfu:tn=32", "nfu:tn=4,code=narrow",
-  "nfu:tn=8,code=narrow", "nfu:tn=16,code=narrow", "nfu:tn=32,code=narrow", "nfu:tn=4,memory=axi",
-  "nfu:tn=8,memory=axi", "nfu:tn=16,memory=axi", "nfu:tn=32,memory=axi",
-  "nfu:tn=4,code=narrow,memory=axi", "nfu:tn=8,code=narrow,memory=axi",
-  "nfu:tn=16,code=narrow,memory=axi", "nfu:tn=32,code=narrow,memory=axi"]
+engines = ["stream", "stream:cycles-per-pixel=2", "stream:cycles-per-pixel=4",
+  "stream:cycles-per-pixel=8", "nfu:tn=4", "nfu:tn=4,code=narrow", "nfu:tn=4,code=base",
+  "nfu:tn=8", "nfu:tn=8,code=narrow", "nfu:tn=8,code=base", "nfu:tn=4,memory=axi",
+  "nfu:tn=4,code=narrow,memory=axi", "nfu:tn=4,code=base,memory=axi", "nfu:tn=8,memory=axi",
+  "nfu:tn=8,code=narrow,memory=axi", "nfu:tn=8,code=base,memory=axi"]
 until = "rtl"
 """
 

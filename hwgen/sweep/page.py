@@ -94,7 +94,7 @@ def _charts(shown: Sequence[View], rows: Sequence[Row], names: Mapping[str, str]
         '<section><h2>Accuracy against cost</h2><p class="soft">Of the integer network, on the '
         "test images. A grey point is dominated in its chart: another is at least as accurate at "
         "no more cost, and better in one of the two. LUTs are compared within a target; adders are "
-        f"those of the layers' adder graphs.{keys}"
+        f"those of the layers' adder graphs, a point a network.{keys}"
         '<span class="key dominated"></span>dominated</p>'
         f'<div class="charts">{figures}</div></section>'
     )

@@ -53,15 +53,19 @@ def front_of(rows: Iterable[Mapping[str, Any]], cost: str) -> frozenset[str]:
 def views(rows: Iterable[Mapping[str, Any]]) -> list[View]:
     """Return the charts of the points that are done: adders, cycles, and LUTs by target.
 
-    LUTs of different targets, or counted by different stages, are not one measure: each has a chart
-    of its own, the estimate too.
+    LUTs of different targets, or estimated and counted ones, are not one measure: each has a chart
+    of its own. Adders are the network's, whatever is built of it: that chart has the first point of
+    each network.
     """
     done = [row for row in rows if row["status"] == "done" and row[ACCURACY] is not None]
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    networks = set()
     for row in done:
-        for cost, title in (("adders", "adders"), ("cycles", "cycles an image")):
-            if row[cost] is not None:
-                groups.setdefault((cost, title), []).append(row)
+        if row["adders"] is not None and row["digest"] not in networks:
+            networks.add(row["digest"])
+            groups.setdefault(("adders", "adders"), []).append(row)
+        if row["cycles"] is not None:
+            groups.setdefault(("cycles", "cycles an image"), []).append(row)
         if row["lut"] is not None:
             where = row["target"] or ""
             if row["lut_from"] == "estimate":

@@ -9,7 +9,7 @@ from hwgen.sweep.pareto import front_of, views
 
 def row(key: str, accuracy: float | None, **figures: object) -> dict[str, object]:
     """A point that is done."""
-    return {"key": key, "status": "done", "accuracy_integer": accuracy, "adders": 1, "cycles": 1,
+    return {"key": key, "digest": key, "status": "done", "accuracy_integer": accuracy, "adders": 1, "cycles": 1,
             "lut": 1, "lut_from": "synth", "target": "up5k", **figures}
 
 
@@ -50,6 +50,13 @@ def test_luts_are_compared_within_a_target() -> None:
         ("cycles an image", ["a"]), ("adders", ["a"])]
     assert [sorted(one["key"] for one in view.rows) for view in found] == [
         ["c"], ["d"], ["a", "b", "e"], ["a", "b", "c", "d", "e", "f"], ["a", "b", "c", "d", "e"]]
+
+
+def test_adders_are_the_networks() -> None:
+    rows = [row("a", 0.9, digest="x"), row("b", 0.9, digest="x"), row("c", 0.8, digest="y")]
+    adders = views(rows)[-1]
+    assert [one["key"] for one in adders.rows] == ["a", "c"]
+    assert adders.front == {"a"}
 
 
 def test_failed_points_are_in_no_chart() -> None:
