@@ -23,8 +23,8 @@ POINTS = (("P5", 0.95, 100), ("P7", 0.97, 200), ("P9", 0.94, 300))
 
 
 def figures(accuracy: float, adders: int, **more: Any) -> dict[str, Any]:
-    return {"digest": f"network{adders}", "accuracy_float": 0.99, "accuracy_integer": accuracy, "images": 360,
-            "adders": adders, "cycles": 80, "latency": 90, "lut": 1000 + adders,
+    return {"digest": f"network{adders}", "accuracy_float": 0.99, "accuracy_integer": accuracy,
+            "images": 360, "adders": adders, "cycles": 80, "latency": 90, "lut": 1000 + adders,
             "lut_from": "synth", "ff": 5, "bram": 6, "dsp": 0, "mul_cells": 0, "fmax_mhz": None,
             **more}
 

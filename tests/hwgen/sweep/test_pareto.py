@@ -9,8 +9,8 @@ from hwgen.sweep.pareto import front_of, views
 
 def row(key: str, accuracy: float | None, **figures: object) -> dict[str, object]:
     """A point that is done."""
-    return {"key": key, "digest": key, "status": "done", "accuracy_integer": accuracy, "adders": 1, "cycles": 1,
-            "lut": 1, "lut_from": "synth", "target": "up5k", **figures}
+    return {"key": key, "digest": key, "status": "done", "accuracy_integer": accuracy, "adders": 1,
+            "cycles": 1, "lut": 1, "lut_from": "synth", "target": "up5k", **figures}
 
 
 def by_definition(rows: list[dict[str, object]], cost: str) -> set[object]:
