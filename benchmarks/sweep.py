@@ -183,14 +183,13 @@ def hosts(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
                 *inside, *dask[:2], "distributed.cli.dask_worker", f"tcp://{address}:{PORT}",
                 "--host", host, "--nthreads", "1", "--nworkers", "1", "--no-dashboard",
                 "--local-directory", str(folder / f"scratch-{host}"), "--death-timeout", "60"]))
-        start = time.monotonic()
         hwgen("sweep", space, "--out", out, "--scheduler", f"tcp://{address}:{PORT}")
-        seconds = round(time.monotonic() - start, 1)
     did = Counter(workers.split()[-1].rpartition(":")[0].removeprefix("tcp://")
-                  for (workers,) in rows(out, "workers"))
+                  for workers, until in rows(out, "workers, until") if until == "rtl")
     if set(did) != set(places):
         raise HwgenError(f"Points of both {' and '.join(places)} needed, not {dict(did)}")
-    return {"kind": kind, "scheduler": address, "points_by_worker": dict(did), "seconds": seconds}
+    return {"kind": kind, "scheduler": address, "points_by_worker": dict(did),
+            "seconds": read_json(out / "sweep.json")["seconds"]}
 
 
 @contextmanager

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 STORE = "results.sqlite"
 PATIENCE = 60.0               # seconds to wait for the first worker
+WATCH = 5.0                   # seconds from one look for workers to the next
+CLOSING = 30.0                # seconds that a cluster has to end in
 
 
 @dataclass
@@ -99,9 +101,10 @@ def run_sweep(
             if point.key in known:
                 lead.tally.kept += 1
                 lead.count(rows[point.key]["status"])
-        if open_points:
+        lead.begin(open_points)
+        if lead.ready:
             with _client(root, workers, scheduler) as client:
-                lead.run(open_points, client)
+                lead.run(client)
     lead.tally.seconds = round(time.monotonic() - start, 2)
     return lead.tally
 
@@ -151,17 +154,41 @@ def _client(root: Path, workers: int | None, scheduler: str | None) -> Iterator[
         raise HwgenError(f"The local cluster did not start: {error}") from error
     finally:
         signal.signal(signal.SIGINT, before)
+    client = Client(cluster, set_as_default=False)
     try:
-        with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+        yield client
     finally:
+        # A worker that is just starting has kept a cluster from ending; its process ends with ours.
+        for part in (client, cluster):
+            with suppress(TimeoutError):
+                part.close(timeout=CLOSING)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _next(queue: Any, client: Client) -> Any:
+    """Wait for the next task to end, and see now and then whether there is anybody left to do it.
+
+    Raises: HwgenError if there has been no worker for a while.
+    """
+    last, look = time.monotonic(), time.monotonic() + WATCH
+    while not queue.has_ready():
+        with queue.thread_condition:
+            queue.thread_condition.wait(0.1)
+        now = time.monotonic()
+        if now > look:
+            look = now + WATCH
+            if client.nthreads():
+                last = now
+            elif now - last > 2 * PATIENCE:
+                raise HwgenError("No worker is left; the same command goes on")
+    return next(queue)
 
 
 class _Lead:
     """Where the sweep stands.
 
     Parameters: space; root, the sweep's folder; token; store; program; tell, the progress.
+    ``ready`` holds stages that can be handed out.
     """
 
     def __init__(self, space: Space, root: Path, token: str, store: Store,
@@ -173,41 +200,51 @@ class _Lead:
         self._jobs: dict[str, Job] = {}
         self._suspects: set[str] = set()
         self._doubted: list[Job] = []
+        self.ready: list[Job] = []
         self.tally = Tally()
 
-    def run(self, points: Sequence[Point], client: Client) -> None:
+    def begin(self, points: Sequence[Point]) -> None:
+        """Take points up: those whose stages were all done by an earlier run are finished now."""
+        for point in points:
+            self._advance(point)
+        self._show()
+
+    def run(self, client: Client) -> None:
         """Bring the points to their end."""
+        self._drain(client)
+        while self._doubted:
+            self.ready.append(self._doubted.pop(0))
+            self._drain(client)
+
+    def _drain(self, client: Client) -> None:
+        """Hand out what is ready, and go on with the points that wait for it, until none is left.
+        """
         from distributed import as_completed
 
         queue = as_completed(loop=client.loop)
-
-        def submit(job: Job, again: str = "") -> None:
-            # The later stage first: points are finished before others are begun.
-            future = client.submit(run_stage, job, key=f"{self._token}-{job.key}{again}",
-                                   pure=False, priority=STAGES.index(job.stage))
-            self._jobs[future.key] = job
-            queue.add(future)
-
-        for point in points:
-            self._advance(point, submit)
-        self._show()
-        self._drain(queue, submit)
-        while self._doubted:
-            submit(self._doubted.pop(0), "-alone")
-            self._drain(queue, submit)
-
-    def _drain(self, queue: Any, submit: Any) -> None:
-        """Take in outcomes, and go on with the points that wait for them, until none is open."""
-        for future in queue:
+        self._submit(client, queue)
+        while not queue.is_empty():
+            future = _next(queue, client)
             outcome = self._outcome(future)
             if outcome is None:
                 continue
             self._outcomes[outcome.key] = outcome
             (self.tally.reused if outcome.reused else self.tally.ran)[outcome.stage] += 1
             for point in self._waiting.pop(outcome.key):
-                self._advance(point, submit)
+                self._advance(point)
             future.release()
+            self._submit(client, queue)
             self._show()
+
+    def _submit(self, client: Client, queue: Any) -> None:
+        for job in self.ready:
+            again = "-alone" if job.key in self._suspects else ""
+            # The later stage first: points are finished before others are begun.
+            future = client.submit(run_stage, job, key=f"{self._token}-{job.key}{again}",
+                                   pure=False, priority=STAGES.index(job.stage))
+            self._jobs[future.key] = job
+            queue.add(future)
+        self.ready.clear()
 
     def _outcome(self, future: Any) -> Outcome | None:
         """Return what became of a task; None: it is tried again.
@@ -235,7 +272,7 @@ class _Lead:
             raise error
         raise HwgenError(f"A worker cannot run {job.key}: {type(error).__name__}: {error}")
 
-    def _advance(self, point: Point, submit: Any) -> None:
+    def _advance(self, point: Point) -> None:
         """Go on with a point as far as its stages are done."""
         figures: dict[str, Any] = {}
         seconds, workers, before, source = 0.0, [], "", None
@@ -250,7 +287,7 @@ class _Lead:
             if outcome is None:
                 if key not in self._waiting:
                     self._waiting[key] = []
-                    submit(self._job(point, stage, key, source))
+                    self.ready.append(self._job(point, stage, key, source))
                 self._waiting[key].append(point)
                 return
             seconds += outcome.seconds

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hwgen.errors import HwgenError
-from hwgen.sweep import stages
+from hwgen.sweep import lead, stages
 from hwgen.sweep.lead import STORE, run_sweep
 from hwgen.sweep.store import Store, only_one
 from tests.hwgen.sweep.spaces import FAKE, read, rows, runs, sweep, write
@@ -72,6 +73,7 @@ def test_again_nothing_runs(swept: Path) -> None:
     before, begun = rows(swept), runs(swept)
     tally = sweep(swept, SPACE)
     assert (tally.kept, tally.done, tally.failed) == (16, 12, 4)
+    assert not tally.ran
     assert (rows(swept), runs(swept)) == (before, begun)
 
 
@@ -87,8 +89,9 @@ def test_retry_and_more_points(swept: Path) -> None:
     assert all("gates" in line or "refused" in line for line in new)
 
 
-def test_rows_before_a_lost_row(swept: Path) -> None:
-    """The row of a point is gone, as if the power went before it was written: no stage runs."""
+def test_row_that_was_not_written(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the power went between a point's last stage and its row: nothing runs, no worker."""
+    monkeypatch.setattr("hwgen.sweep.lead._client", None)
     key = next(key for key, row in rows(swept).items() if row["status"] == "done")
     before, begun = rows(swept), runs(swept)
     with sqlite3.connect(swept / "out" / STORE) as base:
@@ -184,6 +187,25 @@ def test_worker_that_dies(tmp_path: Path) -> None:
     assert (row["methods"], row["failed_stage"]) == ("murder", "compress")
     assert row["error"] == "each worker that took it up died"
     assert runs(tmp_path)["compress m.onnx --data digits --method murder --seed 0 --out"] == 2
+
+
+class Silent:
+    """A queue in which nothing comes, and a client without workers."""
+
+    thread_condition = threading.Condition()
+
+    def has_ready(self) -> bool:
+        return False
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+
+def test_no_worker_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lead, "PATIENCE", 0.2)
+    monkeypatch.setattr(lead, "WATCH", 0.1)
+    with pytest.raises(HwgenError, match="No worker is left; the same command goes on"):
+        lead._next(Silent(), Silent())
 
 
 @pytest.mark.parametrize("raw", [b"not a database, not at all", b"SQLite format 3\0" + b"x" * 5000])
