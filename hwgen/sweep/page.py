@@ -88,7 +88,7 @@ def _charts(shown: Sequence[View], rows: Sequence[Row], names: Mapping[str, str]
                    if kind in present)
     figures = "".join(
         f"<figure><figcaption>{escape(view.title)} <small>{len(view.front)} of "
-        f"{count(len(view.rows), 'point')} not dominated</small></figcaption>"
+        f"{len(view.rows):,} not dominated</small></figcaption>"
         f"{chart(view, names)}</figure>" for view in shown)
     return (
         '<section><h2>Accuracy against cost</h2><p class="soft">Of the integer network, on the '
