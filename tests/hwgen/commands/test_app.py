@@ -20,8 +20,8 @@ from hwgen.commands import app
 from hwgen.errors import HwgenError
 
 VERBS = (
-    "demo", "train", "compress", "rtl", "verify", "synth", "bitstream", "run", "adders", "report",
-    "doctor",
+    "demo", "train", "compress", "rtl", "verify", "synth", "bitstream", "run", "adders", "sweep",
+    "report", "doctor",
 )
 Result = tuple[int, str, str]
 Run = Callable[..., Result]

@@ -1,0 +1,1 @@
+"""Many runs of the command line over a space of settings, kept so that they survive anything."""
