@@ -31,7 +31,7 @@ from hwgen.files import make_folder, write_json
 
 # No augmentation: what is left of the network, some 3,000 weights, has no room for more.
 OPTIONS = layerwise.Options(
-    sparsity=0.92, steps=3, budget=1.0, epochs_pruning=4, epochs_layer=4, epochs_end=4, rate=3e-3,
+    sparsity=0.9, steps=3, budget=1.0, epochs_pruning=3, epochs_layer=5, epochs_end=5, rate=3e-3,
     distil=0.5,
 )
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one pass a stage, 15,000 images")
     parser.add_argument(
         "--passes", type=int, nargs=3, metavar=("PRUNING", "LAYER", "END"),
-        help="after each pruning step, in each layer's turn, at the end; default: 4 4 4",
+        help="after each pruning step, in each layer's turn, at the end; default: 3 5 5",
     )  # fmt: skip
     parser.add_argument("--train-images", type=int, help="at most; default: all")
     parser.add_argument("--only", metavar="ORDER,SCALE", help="such as sparsity,filter")
