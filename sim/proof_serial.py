@@ -353,16 +353,20 @@ class _Reader:
         low = next((k for k, bit in enumerate(bits) if bit != ZERO), len(bits))
         if low == len(bits):
             return np.zeros(self.inputs, np.int64)
-        first = self.origin(bits[low])
+        first, down = self.origin(bits[low]), 0
         for k, net in enumerate(bits[low:]):
             bit = self.origin(net)
             # Cycle 0 is one behind start; digit d of the signal is there since time + d.
             ago = self.done - 1 - bit.delay - self.times[bit.signal]
             place = ago * self.serial.digit + bit.lane
-            if bit.signal != first.signal or bit.clear or place != k or not (
+            down = place if k == 0 and low == 0 else down
+            if bit.signal != first.signal or bit.clear or place != k + down or not (
                     0 <= ago < self.serial.digits):
-                raise NotLinear(f"output {j}: bit {low + k} must be bit {k} of a signal")
-        form: Int64Array = self.forms[first.signal] << low
+                raise NotLinear(f"output {j}: bit {low + k} must be bit {k + down} of a signal")
+        form: Int64Array = self.forms[first.signal]
+        if np.any(form & (1 << down) - 1):
+            raise NotLinear(f"output {j}: the {down} bits below must be 0 whatever the inputs")
+        form = form >> down << low
         if width_of(*self.range_of(form))[0] > len(bits):
             raise NotLinear(f"output {j}: {self.range_of(form)} does not fit in {len(bits)} bits")
         return form

@@ -71,7 +71,8 @@ class SerialGraph(wiring.Component):
         ):
             # A shifted signal is exactly as wide as the output's range.
             word = Const(0, width) if end is None else wires.word(end)
-            parts.append(Cat(Const(0, output.shift), word)[:width])
+            low = max(-output.shift, 0)  # bits that are 0 and go
+            parts.append(Cat(Const(0, max(output.shift, 0)), word[low:])[:width])
         m.d.comb += self.y.eq(Cat(parts))
         return m
 

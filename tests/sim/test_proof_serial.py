@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.search import build
 from hwgen.adders.serial import SerialSchedule
 from hwgen.sim.linear_forms import NotLinear
@@ -49,6 +50,13 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
 }
 
 
+HALVED = AdderGraph(                                         # (x0, 2 (x0 + x1)): 2 x0 shifted down
+    (Input(-8, 7), Input(0, 15)),
+    (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3)),
+    (Output(4, -1), Output(2, 1)),
+)
+
+
 def module_of(name: str) -> str:
     return f"graph_{name.replace(' ', '_')}"
 
@@ -61,6 +69,8 @@ def texts() -> dict[str, tuple[SerialGraph, str]]:
     for digit in (1, 2, 3, 4):
         dut = SerialGraph(schedule=SerialSchedule(graph, digit))
         found[f"right {digit}"] = dut, to_verilog(dut, name=module_of(f"right {digit}"))
+    halved = SerialGraph(schedule=SerialSchedule(HALVED, 2))
+    found["halved"] = halved, to_verilog(halved, name=module_of("halved"))
     dut, text = found["right 2"]
     for name, (change, _) in FAULTS.items():
         changed = change(text)
@@ -94,6 +104,14 @@ def test_right(texts, netlist, digit):
     assert found.tolist() == matrix().tolist()
     assert adders == len(dut.schedule.operations)
     assert latency == dut.latency
+
+
+def test_output_shifted_down(texts, netlist):
+    dut = texts["halved"][0]
+    widths = [width for _, width, _ in dut.output_layout]
+    serial = Serial(2, dut.schedule.digits, np.array([-8, 0]), np.array([7, 15]), widths)
+    found, _, _ = serial_matrix(netlist[module_of("halved")], serial)
+    assert found.tolist() == [[1, 2], [0, 2]]
 
 
 @pytest.mark.parametrize("name", FAULTS)

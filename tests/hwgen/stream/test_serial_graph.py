@@ -9,6 +9,7 @@ import pytest
 from amaranth import Const
 from amaranth.sim import Simulator
 
+from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.search import build
 from hwgen.adders.serial import SerialSchedule
 from hwgen.stream import serial_graph
@@ -105,6 +106,16 @@ def test_random_graphs(digit, seed):
     matrix[:, 3] = 0
     matrix[2, 3] = -1024
     check(matrix, np.array([0] * 4 + [-8] * 3), np.array([255] * 4 + [7] * 3), digit, seed)
+
+
+@pytest.mark.parametrize("digit", [1, 2, 4])
+def test_output_shifted_down(digit):
+    """An output may be half of a signal that is always even."""
+    nodes = (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3))
+    graph = AdderGraph((Input(-8, 7), Input(0, 15)), nodes, (Output(4, -1), Output(2, 1)))
+    dut = SerialGraph(schedule=SerialSchedule(graph, digit))
+    x = np.random.default_rng(0).integers([-8, 0], [7, 15], (20, 2), endpoint=True)
+    assert results(dut, x.tolist(), 1) == [[a, 2 * (a + b)] for a, b in x.tolist()]
 
 
 def test_word_holds_outputs_only():
