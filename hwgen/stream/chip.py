@@ -20,6 +20,9 @@ class Chip:
         Bits of a block RAM, and of its longest word.
     distributed : int
         LUT positions of a distributed memory of 16 words of 4 bits; 0: there is none.
+    adders : int
+        One behind the other between two registers: where a register takes a LUT's place, one behind
+        each adder is dear.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Chip:
     block_bits: int = 18 << 10
     block_width: int = 36
     distributed: int = 6
+    adders: int = 1
 
     def blocks(self, depth: int, bits: int) -> int:
         """Return the block RAMs that a memory takes: words of 36, 18, 9, 4, 2 or 1 bits, say."""
@@ -50,8 +54,10 @@ class Chip:
 
 
 ECP5 = Chip("ecp5")
-# By family of hwgen.boards.targets: bits of a block, its longest word, LUTs of 16 x 4 bits.
-FAMILIES = {"ecp5": (18 << 10, 36, 6), "ice40": (4 << 10, 16, 0), "gowin": (18 << 10, 36, 4)}
+# By family of hwgen.boards.targets: bits of a block, its longest word, LUTs of 16 x 4 bits, adders
+# between registers.
+FAMILIES = {"ecp5": (18 << 10, 36, 6, 1), "ice40": (4 << 10, 16, 0, 3),
+            "gowin": (18 << 10, 36, 4, 1)}
 
 
 def chip_of(name: str, family: str, *, lut: int, ff: int, bram: int) -> Chip:

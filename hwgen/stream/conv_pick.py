@@ -32,7 +32,7 @@ from hwgen.stream.pick_parts import (
     term_shapes,
     write_port,
 )
-from hwgen.stream.window import Axis
+from hwgen.stream.raster import Axis
 from hwgen.verilog import add
 
 

@@ -51,6 +51,7 @@ def make_top(
     Parameters: network; options; progress; kept, graphs of this call for the next one.
     """
     plan = make_plan(network, options)
+    adders = plan.options.chip.adders
     total = sum(layer.form in ("graph", "serial") for layer in plan.layers)
     done, found = 0, {} if kept is None else kept
 
@@ -62,7 +63,7 @@ def make_top(
         if key not in found:
             # Bits, not adders, are what the LUTs follow.
             graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=Objective.BITS)
-            found[key] = schedule(graph)
+            found[key] = schedule(graph, adders_per_stage=adders)
         return found[key]
 
     return StreamTop(plan=plan, make_graph=make_graph)

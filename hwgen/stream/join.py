@@ -148,21 +148,26 @@ class Sum(wiring.Component):
     """Sum of the corresponding lanes of several tensors, each shifted left.
 
     Parameters: source, BeatFormat of the tensors' lanes one after the other (Join); shifts, of each
-    tensor; format, BeatFormat of the sums. Latency: tensors - 1 cycles. Throughput: 1 beat a cycle.
+    tensor; format, BeatFormat of the sums; straight, as of hwgen.stream.control.pipeline.
+    Latency: tensors - 1 cycles. Throughput: 1 beat a cycle.
     Resources: tensors - 1 adders a lane.
     """
 
-    def __init__(self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat) -> None:
+    def __init__(
+        self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat,
+        straight: bool = False,
+    ) -> None:
         if source.lanes != len(shifts) * format.lanes:
             raise ValueError(f"{len(shifts)} times {format.lanes} lanes needed, not {source.lanes}")
         self.source, self.shifts, self.format = source, shifts, format
+        self.straight = straight
         self.latency = len(shifts) - 1
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
         values = self.source.values(self.i.payload)
         lanes = self.format.lanes
         for lane in range(lanes):
