@@ -94,7 +94,9 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 graph = make_graph(layer_matrix(plan), *ends).graph
                 return SerialLinear(
                     source=source, rows=rows, columns=columns, bias=bias, format=plan.format,
-                    schedule=SerialSchedule(graph, plan.digit),
+                    schedule=SerialSchedule(
+                        graph, plan.digit, whole.options.chip.adders
+                    ),
                 )
             straight = _straight(plan, whole)
             parts["window"] = window = Window(

@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
     "wrong gate": (replaced(r"(= \w+) \^ carry_add_2;", r"\1 | carry_add_2;"), "add_2"),
     "late bit": (replaced(r"d2_(add_\d+_\d) <= d1_", r"d2_\1 <= d2_"), r"."),
     "not cleared": (replaced(r"if \(from_\d+_for_\d\) (low_\w+ <= )", r"if (1'h0) \1"), "."),
-    "without enable": (replaced(r"if \(en\) add_2 <=", "add_2 <="), "stand still without en"),
+    "without enable": (replaced(r"if \(en\) (d1_add_2_0 <=)", r"\1"), "a cycle later, under en"),
     "output": (replaced(r"(assign y = \{ .*?)(d\d_add_\w+), (d\d_add_\w+),", r"\1\3, \2,"),
                "output . bit|must be bit"),
 }
@@ -58,7 +58,7 @@ HALVED = AdderGraph(                                         # (x0, 2 (x0 + x1))
 
 
 def module_of(name: str) -> str:
-    return f"graph_{name.replace(' ', '_')}"
+    return f"graph_{name.replace(' ', '_').rpartition(',_')[2]}"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,8 @@ def texts() -> dict[str, tuple[SerialGraph, str]]:
     for digit in (1, 2, 3, 4):
         dut = SerialGraph(schedule=SerialSchedule(graph, digit))
         found[f"right {digit}"] = dut, to_verilog(dut, name=module_of(f"right {digit}"))
+    dut = SerialGraph(schedule=SerialSchedule(graph, 1, 3))
+    found["right 1, 3 in a stage"] = dut, to_verilog(dut, name="graph_3_in_a_stage")
     halved = SerialGraph(schedule=SerialSchedule(HALVED, 2))
     found["halved"] = halved, to_verilog(halved, name=module_of("halved"))
     dut, text = found["right 2"]
@@ -97,7 +99,7 @@ def derived(texts, netlist, name):
     return serial_matrix(netlist[module_of(name)], serial)
 
 
-@pytest.mark.parametrize("digit", [1, 2, 3, 4])
+@pytest.mark.parametrize("digit", ["1", "2", "3", "4", "1, 3 in a stage"])
 def test_right(texts, netlist, digit):
     found, adders, latency = derived(texts, netlist, f"right {digit}")
     dut = texts[f"right {digit}"][0]
