@@ -29,6 +29,11 @@ def rtl(
         str | None,
         typer.Option("--fit", metavar="TARGET", help="Stream: the fastest engine that fits."),
     ] = None,
+    pixels: Annotated[
+        int | None,
+        typer.Option("--pixels-per-cycle", metavar="N",
+                     help="Stream: pixels of a row that come in one cycle, 1, 2 or 4."),
+    ] = None,
     clock: Annotated[
         float | None,
         typer.Option("--clock", metavar="MHZ",
@@ -54,8 +59,12 @@ def rtl(
     """
     if engine == "stream" and (tn, code, memory) != (None, None, None):
         raise HwgenError("--tn, --code and --memory are of --engine nfu")
-    if engine == "nfu" and (cycles, target, clock) != (None, None, None):
-        raise HwgenError("--cycles-per-pixel, --fit and --clock are of --engine stream")
+    if engine == "nfu" and (cycles, target, pixels, clock) != (None, None, None, None):
+        raise HwgenError(
+            "--cycles-per-pixel, --fit, --pixels-per-cycle and --clock are of --engine stream"
+        )
+    if pixels not in (None, 1, 2, 4):
+        raise HwgenError(f"--pixels-per-cycle: 1, 2 or 4 needed, not {pixels}")
     if cycles is not None and target is not None:
         raise HwgenError("--cycles-per-pixel or --fit, not both")
     common.existing_file(net)
@@ -67,7 +76,7 @@ def rtl(
             plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
                                          axi=memory == "axi", progress=progress)
         else:
-            plan = _stream(net, out, cycles, target, clock, progress)
+            plan = _stream(net, out, cycles, target, pixels or 1, clock, progress)
     take_records(net.parent, out, plan["digest"])
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
@@ -80,6 +89,7 @@ def _stream(
     out: Path,
     cycles: float | None,
     target: str | None,
+    pixels: int,
     clock: float | None,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -87,8 +97,10 @@ def _stream(
     from hwgen.integrate.files import MHZ, write_files
     from hwgen.sim.plain import write_bench
     from hwgen.stream import emit
+    from hwgen.stream.layer_plan import Options
 
-    plan = emit.write_design(net, out, cycles_per_pixel=cycles,
+    options = Options(pixels=pixels)
+    plan = emit.write_design(net, out, options=options, cycles_per_pixel=cycles,
                              chip=None if target is None else chip(target), progress=progress)
     write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     write_bench(out)

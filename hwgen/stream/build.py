@@ -38,9 +38,10 @@ from hwgen.stream.layer_plan import LayerPlan, Plan, stream_order
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.pick_code import PickCode
-from hwgen.stream.pool import Pool, separate
+from hwgen.stream.pool import PixelMax, Pool, separate
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
+from hwgen.stream.widen import Merge
 from hwgen.stream.window import Window
 
 GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
@@ -128,6 +129,10 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 layout=window.layout, taps=window.taps, format=plan.format, straight=True
             )
             parts |= {"window": window, "maximum": maximum}
+        case Merge():
+            parts["pixels"] = PixelMax(
+                source=source, format=plan.format, channels=layer.channels, count=layer.count
+            )
         case Requantise() | Activation():
             if plan.unpack is not None:
                 parts["unpack"] = Unpack(source=source, format=plan.unpack)
