@@ -20,6 +20,7 @@ from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
+from hwgen.frames import on_frames
 from hwgen.layers import ArgMax, Int64Array
 from hwgen.network import Network
 from hwgen.progress import Progress, silent
@@ -77,6 +78,7 @@ def write_design(
     options: Options | None = None,
     cycles_per_pixel: float | None = None,
     chip: Chip | None = None,
+    frame: tuple[int, int] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
@@ -93,11 +95,18 @@ def write_design(
         cycle): the cheapest engine that keeps that pace is built.
     chip : Chip or None
         The fastest engine that it holds is built.
+    frame : (rows, columns) or None
+        The network slides over frames of this size (hwgen.frames); the folder's net.npz is the one
+        that does.
 
     Raises: HwgenError if the file is no network file, the folder cannot be written, a layer cannot
     keep the pace, or the chip holds no engine of this network.
     """
     network = netfile.load(Path(net_path))
+    if frame is not None:
+        if Path(net_path).resolve() == (Path(out) / "net.npz").resolve():
+            raise HwgenError(f"--frame: another folder than {out} needed, its net.npz would change")
+        network = on_frames(network, *frame)
     out = make_folder(out)
     options = options or Options()
     kept: dict[bytes, Schedule] = {}
@@ -115,7 +124,7 @@ def write_design(
     progress("Verilog", 0, 1)
     text = to_verilog(top, name="top", header=header_lines(network))
     plan = plan_json(top)
-    if not (out / "net.npz").exists() or Path(net_path).resolve() != (out / "net.npz").resolve():
+    if Path(net_path).resolve() != (out / "net.npz").resolve():
         netfile.save(network, out / "net.npz")
     write_atomic(out / "top.v", text)
     write_json(out / "ports.json", ports_json(top))
