@@ -1,8 +1,8 @@
 """A network of windows as one over whole frames: a detector that slides.
 
 What comes behind the Flatten is a convolution then: a dense layer over C x h x w codes has a kernel
-of h x w. Its result at (y, x) is that of the window whose corner is ``strides * (y, x)``, as long as
-nothing is padded, so one pass over the frame does the work of all windows.
+of h x w. Its result at (y, x) is that of the window whose corner is ``strides * (y, x)``, as long
+as nothing is padded, so one pass over the frame does the work of all windows.
 
 Ref: P. Sermanet et al., "OverFeat: integrated recognition, localization and detection using
 convolutional networks", ICLR 2014, section 3.5.

@@ -4,8 +4,8 @@ Module ``<layer>__serial`` has ports x (a digit of every input), start, en, y an
 ``add_n`` with carries ``carry_add_n``; nothing else is taken for granted. Cycle 0 is the one behind
 ``start``; digit k of a signal of time t is in its word in cycle t + k.
 
-1. Every register but the carries is shown, with every value of what it depends on, to be a delay of one
-   bit under ``en``; some are cleared in cycles counted from ``start``.
+1. Every register but the carries is shown, with every value of what it depends on, to be a delay
+   of one bit under ``en``; some are cleared in cycles counted from ``start``.
 2. The bits that an adder depends on are traced through such delays to a signal's digit. Delay and
    lane say by how much the signal is shifted, the same for all lanes; low bits that a shift leaves
    empty must be cleared, or be known to be 0 from the range of the signal.
@@ -330,7 +330,7 @@ class _Reader:
             fixed = dict.fromkeys((*nets, mark), value)
             (found,), given = self.table((taken,), [carry], {**fixed, self.en: False})
             if not np.array_equal(found, given[carry]):
-                raise NotLinear(f"add_{n}: {self.module.name_of(carry)} must stand still without en")
+                raise NotLinear(f"add_{n}: its carry must stand still without en")
 
     # --- outputs ------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ cycle before T sets to its first value::
     sum                s0       s1            the last digit
 
 Its readers take the sum as it is, up to ``adders_per_stage`` adders one behind the other, or
-through flip-flops. Delay and left shift are the same chain of flip-flops: bit i of digit k of ``a << s`` is bit
-``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is cleared, unless the
+through flip-flops. Delay and left shift are the same chain of flip-flops: bit i of digit k of
+``a << s`` is bit ``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is cleared, unless the
 bits that the word before has there are 0. Everything is right modulo 2**(digits * digit), so the
 words need only hold the outputs.
 """
@@ -121,8 +121,9 @@ class SerialSchedule:
         for node in self.graph.nodes:
             start = max(self._ready(times, node.a, node.a_shift),
                         self._ready(times, node.b, node.b_shift), 0)
-            read = ((node.a, node.a_shift, node.a_negative), (node.b, node.b_shift, node.b_negative))
-            self._put(found, times, place, start, list(read))
+            self._put(found, times, place, start, [
+                (node.a, node.a_shift, node.a_negative), (node.b, node.b_shift, node.b_negative)
+            ])
         for signal in self.graph.negations:
             self._put(found, times, place, times[signal], [(signal, 0, True)])
         return tuple(found)

@@ -37,7 +37,7 @@ def rtl(
     frame: Annotated[
         str | None,
         typer.Option("--frame", metavar="ROWSxCOLUMNS",
-                     help="Stream: slide the network over frames of this size, an output a window."),
+                     help="Stream: slide the network over frames, an output a window."),
     ] = None,
     clock: Annotated[
         float | None,

@@ -75,8 +75,13 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
 
 
 def shortage(top: StreamTop, chip: Chip) -> str | None:
-    """Say what an engine needs more of than a chip has, and the layer that takes most of it."""
+    """Say what an engine needs more of than a chip has, and the layer that takes most of it.
+
+    Where flip-flops take LUT positions these are counted with the LUTs.
+    """
     costs = engine_cost(top, chip)
+    for cost in costs.values():
+        cost["lut"] += round(cost["ff"] * chip.apart)
     for kind, words in KINDS.items():
         limit: Any = getattr(chip, kind)
         if limit is None:

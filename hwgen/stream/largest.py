@@ -22,8 +22,8 @@ class WindowMax(wiring.Component):
     """Largest tap of a window, channel by channel.
 
     Parameters: layout of the window, fields in the order (tap, channel); taps; format, BeatFormat
-    of the maxima; straight, as of hwgen.stream.control.pipeline. Latency: ceil(log2(taps)) cycles. Throughput: 1 window a cycle. Resources: taps -
-    1 comparators a channel, each with a register.
+    of the maxima; straight, as of hwgen.stream.control.pipeline. Latency: ceil(log2(taps)) cycles.
+    Throughput: 1 window a cycle. Resources: taps - 1 comparators a channel, each with a register.
     """
 
     def __init__(
