@@ -16,9 +16,9 @@ cycle before T sets to its first value::
 
 Its readers take the sum as it is, up to ``adders_per_stage`` adders one behind the other, or
 through flip-flops. Delay and left shift are the same chain of flip-flops: bit i of digit k of
-``a << s`` is bit ``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is cleared, unless the
-bits that the word before has there are 0. Everything is right modulo 2**(digits * digit), so the
-words need only hold the outputs.
+``a << s`` is bit ``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is
+cleared, unless the bits that the word before has there are 0. Everything is right modulo
+2**(digits * digit), so the words need only hold the outputs.
 """
 
 from __future__ import annotations

@@ -74,10 +74,14 @@ class Fifo(wiring.Component):
         produce, consume = (Signal(range(words), name=name) for name in ("produce", "consume"))
         full, puts, gets = Signal(name="full"), Signal(name="puts"), Signal(name="gets")
         meets = Signal(name="meets")
+        # Registers, so that handshakes do not wait for a comparison.
+        room, some = Signal(name="room", init=1), Signal(name="some")
+        after = Signal(range(words + 1), name="level_after")
         m.d.comb += [
-            self.i.ready.eq(level != words),
+            after.eq(level + puts - gets),
+            self.i.ready.eq(room),
             puts.eq(self.i.valid & self.i.ready),
-            gets.eq((level != 0) & (~full | self.o.ready)),
+            gets.eq(some & (~full | self.o.ready)),
             # What is written is never read in the same cycle; so synthesis can see that.
             meets.eq(puts & (produce == consume)),
             write.en.eq(puts),
@@ -88,7 +92,7 @@ class Fifo(wiring.Component):
             self.o.valid.eq(full),
             self.o.payload.eq(read.data),
         ]
-        m.d.sync += level.eq(level + puts - gets)
+        m.d.sync += [level.eq(after), room.eq(after != words), some.eq(after != 0)]
         with m.If(puts):
             m.d.sync += produce.eq(Mux(produce == words - 1, 0, produce + 1))
         with m.If(gets):
