@@ -116,8 +116,8 @@ def pack(images: Int64Array, port: Port) -> bytes:
     ``port``.
     """
     count, channels = images.shape[:2]
-    pixels = images.reshape(count, channels, -1).transpose(0, 2, 1)
-    pixels = pixels.reshape(-1, channels * port.pixels)
+    raster = images.reshape(count, channels, -1).transpose(0, 2, 1)
+    pixels = raster.reshape(-1, channels * port.pixels)
     beats = np.zeros((pixels.shape[0], 8 * port.bytes), np.uint8)
     for channel, field in enumerate(port.fields):
         steps = np.arange(field.width)

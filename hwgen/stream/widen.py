@@ -143,9 +143,12 @@ class _Widening:
             return [layer], 1
         match layer:
             case Requantise():
-                wider = {name: np.tile(getattr(layer, name), width)
-                         for name in ("multiplier", "offset", "shift")}
-                return [replace(layer, **wider)], width
+                multiplier, offset, shift = (
+                    np.tile(values, width)
+                    for values in (layer.multiplier, layer.offset, layer.shift)
+                )
+                wider = replace(layer, multiplier=multiplier, offset=offset, shift=shift)
+                return [wider], width
             case Activation() | Add():
                 return [layer], width
             case Conv2d():
