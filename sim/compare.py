@@ -144,10 +144,10 @@ def _tap(
     if tap.layer == name:
         _count(result, name, f"tap {name}", len(beats), len(own) * tap.beats, tap.lanes)
     if tap.fields[0].layer:
-        _named(result, tap.fields, golden, beats, first_image, "")
+        _named(result, tap.fields, golden, beats, first_image, "", tap.pixels)
         return
     lanes = tap.fields[: tap.lanes]
-    got, state = _tensor(beats, lanes, len(own), tap.folds, own.shape)
+    got, state = _tensor(beats, lanes, len(own), tap.folds, own.shape, tap.pixels)
     _values(
         result,
         name,
@@ -158,8 +158,10 @@ def _tap(
         "",
     )
     if tap.layer == name:
+        channels = own.shape[1]
         for n, lane in enumerate(lanes):
-            _fits(result, f"Layer {name}, lane {n}", own[:, n :: tap.lanes], lane)
+            carried = np.unique(np.arange(n, channels * tap.pixels, tap.lanes) % channels)
+            _fits(result, f"Layer {name}, lane {n}", own[:, carried], lane)
 
 
 def _named(
@@ -169,14 +171,16 @@ def _named(
     beats: Beats,
     first_image: int,
     port: str,
+    pixels: int = 1,
 ) -> None:
     """Compare beats whose fields say themselves which channel of which layer they carry."""
     for lane in fields:
         if lane.layer not in golden:
             continue
-        expected = golden[lane.layer][:, lane.channel : lane.channel + 1]
+        channel = slice(lane.channel, lane.channel + 1)
+        expected = golden[lane.layer][:, channel, :, lane.pixel :: pixels]
         got, state = _tensor(beats, [lane], len(expected), 1, expected.shape)
-        _values(result, lane.layer, expected, got, state, first_image, port, lane.channel)
+        _values(result, lane.layer, expected, got, state, first_image, port, lane, pixels)
         _fits(result, f"{port or 'Tap'}, {lane.name}", expected, lane)
 
 
@@ -189,12 +193,13 @@ def _fits(result: Comparison, where: str, values: Int64Array, lane: Field) -> No
 
 
 def _tensor(
-    beats: Beats, lanes: Sequence[Field], images: int, folds: int, shape: tuple[int, ...]
+    beats: Beats, lanes: Sequence[Field], images: int, folds: int, shape: tuple[int, ...],
+    pixels: int = 1,
 ) -> tuple[Int64Array, npt.NDArray[np.int64]]:
     """Return beats as an (N, C, H, W) tensor, and beside it whether each value came and was known.
     """
     _, channels, height, width = shape
-    wanted = images * height * width * folds
+    wanted = images * height * (width // pixels) * folds
     bits = np.zeros(
         (wanted, max(beats.bits.shape[1], max(f.offset + f.width for f in lanes))), np.uint8
     )
@@ -202,10 +207,11 @@ def _tensor(
     bits[:count, : beats.bits.shape[1]] = beats.bits[:count]
     state = np.full(wanted, MISSING)
     state[:count] = np.where(beats.unknown[:count], UNKNOWN, OK)
-    got = unpack(bits, lanes, folds=folds, channels=channels, height=height, width=width)
-    fold = np.arange(channels) // len(lanes)
-    states = state.reshape(images, height, width, folds)[..., fold].transpose(0, 3, 1, 2)
-    return got, states
+    got = unpack(bits, lanes, folds=folds, channels=channels, height=height, width=width,
+                 pixels=pixels)
+    fold = np.arange(channels * pixels) // len(lanes)
+    states = state.reshape(images, height, width // pixels, folds)[..., fold]
+    return got, states.reshape(images, height, width, channels).transpose(0, 3, 1, 2)
 
 
 def _values(
@@ -216,7 +222,8 @@ def _values(
     state: npt.NDArray[np.int64],
     first_image: int,
     port: str,
-    channel: int | None = None,
+    field: Field | None = None,
+    pixels: int = 1,
 ) -> None:
     wrong = (got != expected) | (state != OK)
     layer = result.layers[name]
@@ -230,9 +237,9 @@ def _values(
         result.first = Difference(
             name,
             first_image + image,
-            lane if channel is None else channel,
+            lane if field is None else field.channel,
             row,
-            column,
+            column if field is None else column * pixels + field.pixel,
             int(expected[at]),
             words[int(state[at])],
             port,
@@ -250,7 +257,7 @@ def _output(
     port, beats = design.ports.output, recorded.output
     name = next((lane.layer for lane in port.fields if lane.layer in golden), "")
     _count(result, name, port.prefix, len(beats), images * port.beats, len(port.fields))
-    _named(result, port.fields, golden, beats, first_image, port.prefix)
+    _named(result, port.fields, golden, beats, first_image, port.prefix, port.pixels)
     if port.beats == 1:
         votes: dict[int, Int64Array] = {}
         results = []

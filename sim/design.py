@@ -99,9 +99,11 @@ def check_ports(design: Design, where: str = "ports.json") -> Design:
     )
     ports = replace(design.ports, taps=taps, output=output)
     channels, height, width = network.tensors[network.input.name].shape
-    if len(ports.input.fields) != channels or ports.input.beats != height * width:
+    wide = ports.input.pixels
+    size = channels * wide, height * width // wide
+    if (len(ports.input.fields), ports.input.beats) != size or width % wide:
         raise HwgenError(
-            f"{where}.input: {channels} fields and {height * width} beats of the "
+            f"{where}.input: {size[0]} fields and {size[1]} beats of the "
             f"{channels}x{height}x{width} image needed, not {len(ports.input.fields)} and "
             f"{ports.input.beats}"
         )
@@ -117,13 +119,13 @@ def check_ports(design: Design, where: str = "ports.json") -> Design:
         if tap.alias:
             continue
         depth, height, width = network.tensors[tap.layer].shape
-        if tap.beats != height * width * tap.folds:
+        if tap.beats * tap.pixels != height * width * tap.folds or width % tap.pixels:
             raise HwgenError(
                 f"{where}.taps, {tap.layer}: {height}x{width} pixels in {tap.folds} beats each "
-                f"needed, not {tap.beats} beats"
+                f"needed, not {tap.beats} beats of {tap.pixels}"
             )
         named = any(field.layer for field in tap.fields)
-        if not named and tap.lanes * tap.folds < depth or len(tap.fields) < tap.lanes:
+        if not named and tap.lanes * tap.folds < depth * tap.pixels or len(tap.fields) < tap.lanes:
             raise HwgenError(
                 f"{where}.taps, {tap.layer}: fields for {depth} channels needed, not "
                 f"{len(tap.fields)} in {tap.folds} beats"
@@ -135,7 +137,7 @@ def check_ports(design: Design, where: str = "ports.json") -> Design:
                 f"{where}.output.fields[{n}]: a channel of a layer of the network needed, not "
                 f"channel {field.channel} of {field.layer!r}"
             )
-        if tensor.height * tensor.width != ports.output.beats:
+        if tensor.height * tensor.width != ports.output.beats * ports.output.pixels:
             raise HwgenError(
                 f"{where}.output.fields[{n}]: one beat a pixel needed, {field.layer} has "
                 f"{tensor.height * tensor.width} pixels and an image {ports.output.beats} beats"

@@ -22,7 +22,7 @@ class Field:
     """One value of a beat: ``width`` bits from bit ``offset`` on, two's complement if ``signed``.
 
     ``layer`` and ``channel`` say whose value it is where ports.json does; a lane of a tap has
-    neither.
+    neither. ``pixel`` says which of the beat's pixels it is of.
     """
 
     offset: int
@@ -31,19 +31,22 @@ class Field:
     name: str = ""
     layer: str = ""
     channel: int = 0
+    pixel: int = 0
 
 
 @dataclass(frozen=True)
 class Port:
     """An AXI4-Stream port: signals ``<prefix>_tdata``, ``_tvalid``, ``_tready``, ``_tlast``.
 
-    ``bits`` is the width of tdata, ``beats`` the beats of an image.
+    ``bits`` is the width of tdata, ``beats`` the beats of an image. A beat carries ``pixels``
+    pixels of a row, one behind the other.
     """
 
     prefix: str
     bits: int
     beats: int
     fields: tuple[Field, ...]
+    pixels: int = 1
 
     @property
     def bytes(self) -> int:
@@ -56,7 +59,8 @@ class Tap:
     """Where a layer's output stream can be watched, or (``alias``) whose stream it shares.
 
     Signals ``valid``, ``ready`` and ``payload`` lie in instance ``instance``, a dotted path under
-    the top (empty for the top itself). A pixel takes ``folds`` beats of ``lanes`` values.
+    the top (empty for the top itself). A pixel takes ``folds`` beats of ``lanes`` values, or
+    ``pixels`` of a row together do.
     """
 
     layer: str
@@ -69,6 +73,7 @@ class Tap:
     folds: int
     lanes: int
     fields: tuple[Field, ...]
+    pixels: int = 1
 
     @property
     def bits(self) -> int:
@@ -146,6 +151,7 @@ def _field(reader: _Reader) -> Field:
         reader.text("name", ""),
         reader.text("layer", ""),
         reader.whole("channel", default=0),
+        reader.whole("pixel", default=0),
     )
 
 
@@ -155,6 +161,7 @@ def _port(reader: _Reader) -> Port:
         reader.whole("bits", 1),
         reader.whole("beats", 1),
         tuple(_field(field) for field in reader.each("fields")),
+        reader.whole("pixels", 1, 1),
     )
     for n, field in enumerate(port.fields):
         if field.offset + field.width > port.bits:
@@ -180,6 +187,7 @@ def _tap(reader: _Reader) -> Tap:
         reader.whole("folds", 1, 1),
         reader.whole("lanes", 1),
         tuple(_field(field) for field in reader.each("fields")),
+        reader.whole("pixels", 1, 1),
     )
     if not tap.fields:
         raise HwgenError(f"{reader.where}.fields: at least one field needed, there is none")

@@ -46,6 +46,7 @@ from hwgen.sim.proof_matrix import Matrix, matrix_of, stream_order
 from hwgen.sim.proof_pick import Target, prove_pick, sizes_of, window_numbers, word_numbers
 from hwgen.sim.proof_rom import packing_of, prove_rom
 from hwgen.sim.proof_serial import Serial, serial_matrix
+from hwgen.stream.widen import widen
 
 Progress = Callable[[str, int, int], None]
 BIAS, CONSTANT = "bias", "constant term"
@@ -167,7 +168,8 @@ def prove(directory: Path, *, progress: Progress | None = None) -> Proof:
     folder = load_folder(directory)
     evidence = gather(folder.design, read_json(folder.path / "plan.json"),
                       read_netlist(folder.verilog))
-    layers = evidence.network.layers
+    known = folder.design.network.by_name
+    layers = [layer for layer in evidence.network.layers if layer.name in known]
     found = []
     for done, layer in enumerate(layers):
         if progress is not None:
@@ -183,7 +185,7 @@ def gather(design: Design, plan: Any, netlist: Netlist) -> Evidence:
 
     Raises: HwgenError if a layer that is no Flatten shares its source's stream.
     """
-    network = design.network
+    network = widen(design.network, design.ports.input.pixels)
     taps = {tap.layer: tap for tap in design.ports.taps}
     for tap in taps.values():
         layer = network.by_name[tap.layer]

@@ -4,8 +4,8 @@ Module ``<layer>__serial`` has ports x (a digit of every input), start, en, y an
 ``add_n`` with carries ``carry_add_n``; nothing else is taken for granted. Cycle 0 is the one behind
 ``start``; digit k of a signal of time t is in its word in cycle t + k.
 
-1. Every register but those is shown, with every value of what it depends on, to be a delay of one
-   bit under ``en``; some are cleared in cycles counted from ``start``.
+1. Every register but the carries is shown, with every value of what it depends on, to be a delay
+   of one bit under ``en``; some are cleared in cycles counted from ``start``.
 2. The bits that an adder depends on are traced through such delays to a signal's digit. Delay and
    lane say by how much the signal is shifted, the same for all lanes; low bits that a shift leaves
    empty must be cleared, or be known to be 0 from the range of the signal.
@@ -93,11 +93,16 @@ class _Reader:
         for k, net in enumerate(module.word("x")):
             self.known[net] = Origin(k // serial.digit, k % serial.digit, 0)
         for n in range(self.adders):
-            word = module.word(f"add_{n}")
-            if len(word) != serial.digit:
-                raise NotLinear(f"add_{n}: {serial.digit} bits needed, not {len(word)}")
-            for lane, net in enumerate(word):
-                self.known[net] = Origin(self.inputs + n, lane, 0)
+            for lane, net in enumerate(self.sum(n)):
+                if net in module.drivers:                   # a bit that nobody reads has none
+                    self.known[net] = Origin(self.inputs + n, lane, 0)
+
+    def sum(self, n: int) -> Bits:
+        """Return the digit that adder n gives; a carry chain has one more place at either end."""
+        word, digit = self.module.word(f"add_{n}"), self.serial.digit
+        if len(word) not in (digit, digit + 2):
+            raise NotLinear(f"add_{n}: {digit} bits needed, not {len(word)}")
+        return word if len(word) == digit else word[1:-1]
 
     # --- registers ----------------------------------------------------------------------------
 
@@ -115,8 +120,10 @@ class _Reader:
                             "needed")
         return cell, cell.inputs["D"][driver.index]
 
-    def leaves(self, net: int) -> set[int]:
-        """Return the registers' outputs and inputs that a bit depends on."""
+    def leaves(self, net: int, *, own: bool = False) -> set[int]:
+        """Return the registers' outputs, inputs and sums that a bit depends on; ``own``: the bit is
+        a sum's, and what the sum depends on is meant.
+        """
         found: set[int] = set()
         waiting, seen = [net], set()
         while waiting:
@@ -124,6 +131,9 @@ class _Reader:
             if bit <= ONE or bit in seen:
                 continue
             seen.add(bit)
+            if bit in self.known and not (own and bit == net):
+                found.add(bit)
+                continue
             driver = self.module.drivers.get(bit)
             if driver is None:
                 raise NotLinear(f"{self.module.name_of(bit)} has no driver")
@@ -210,10 +220,11 @@ class _Reader:
     def read_adder(self, n: int) -> None:
         """Read adder n: its time, and its form."""
         module = self.module
-        word, carry = module.word(f"add_{n}"), module.word(f"carry_add_{n}")[0]
-        taken = tuple(self.register(net)[1] for net in (*word, carry))
-        own = {*word, carry, self.en, self.reset}
-        lanes = [self.leaves(bit) - own for bit in taken]
+        carry = module.word(f"carry_add_{n}")[0]
+        word = tuple(net if net in module.drivers else ZERO for net in self.sum(n))
+        taken = (*word, self.register(carry)[1])
+        own = {carry, self.en, self.reset}
+        lanes = [self.leaves(bit, own=bit in word) - own for bit in taken]
         marks = {net for net in lanes[-1] if self._is_mark(net)}
         if len(marks) != 1 or any(marks & lane for lane in lanes[:-1]):
             raise NotLinear(f"add_{n}: its carry must begin anew at one mark, not {len(marks)}")
@@ -235,7 +246,7 @@ class _Reader:
                 found = error
                 continue
             self.forms.append(form)
-            self.times.append(start + 1)
+            self.times.append(start)
             return
         raise found or NotLinear(f"add_{n}: one or two shifted signals needed")
 
@@ -287,18 +298,17 @@ class _Reader:
                operands: list[list[int]]) -> tuple[int, ...]:
         """Return the operands' signs, after trying every digit and carry."""
         digit = self.serial.digit
-        word = self.module.word(f"add_{n}")
         nets = sorted({net for operand in operands for net in operand})
-        hold = dict.fromkeys(word, False)
-        found, given = self.table(taken, [*nets, carry], {**hold, self.en: True, mark: False})
+        found, given = self.table(taken, [*nets, carry], {self.en: True, mark: False})
         parts = [word_of([given[net] for net in operand]) for operand in operands]
         total, after = word_of(found[:digit]), found[digit].astype(np.int64)
         before = given[carry].astype(np.int64)
-        ((first,), _) = self.table(taken[-1:], [*nets, carry], {**hold, self.en: True, mark: True})
-        self._check_hold(n, word, taken, carry, mark, nets)
+        ((first,), _) = self.table(taken[-1:], [*nets, carry], {self.en: True, mark: True})
+        self._check_hold(n, taken[-1], carry, mark, nets)
         if np.any(first != first[0]):
             raise NotLinear(f"carry_add_{n} must begin with a constant")
         begins, top = int(first[0]), 1 << digit
+        shown = sum(1 << lane for lane, net in enumerate(taken[:-1]) if net != ZERO)
         for signs in itertools.product((1, -1), repeat=len(parts)):
             sums = sum((sign * part for sign, part in zip(signs, parts, strict=True)),
                        np.zeros_like(total))
@@ -309,24 +319,18 @@ class _Reader:
                 ways.append((sums - before, 0, -1))
             for value, first_carry, sign in ways:
                 out = (value >> digit) * sign
-                if (begins == first_carry and np.array_equal(value & top - 1, total)
+                if (begins == first_carry and np.array_equal(value & shown, total)
                         and np.array_equal(out, after)):
                     return signs
         raise NotLinear(f"add_{n} neither adds nor subtracts its digits, or its carry begins wrong")
 
-    def _check_hold(self, n: int, word: Bits, taken: Bits, carry: int, mark: int,
-                    nets: list[int]) -> None:
-        """Check that nothing moves without ``en``, and that sums do not depend on what they were.
-        """
-        for net, bit in zip((*word, carry), taken, strict=True):
-            rest = [one for one in (*nets, mark) if one != net]
-            fixed = {one: False for one in (*word, carry, *rest) if one != net}
-            for value in (False, True):
-                fixed |= dict.fromkeys(rest, value)
-                (found,), given = self.table((bit,), [net], {**fixed, self.en: False})
-                if not np.array_equal(found, given[net]):
-                    raise NotLinear(f"add_{n}: {self.module.name_of(net)} must stand still without "
-                                    "en")
+    def _check_hold(self, n: int, taken: int, carry: int, mark: int, nets: list[int]) -> None:
+        """Check that the carry does not move without ``en``."""
+        for value in (False, True):
+            fixed = dict.fromkeys((*nets, mark), value)
+            (found,), given = self.table((taken,), [carry], {**fixed, self.en: False})
+            if not np.array_equal(found, given[carry]):
+                raise NotLinear(f"add_{n}: its carry must stand still without en")
 
     # --- outputs ------------------------------------------------------------------------------
 
@@ -353,16 +357,20 @@ class _Reader:
         low = next((k for k, bit in enumerate(bits) if bit != ZERO), len(bits))
         if low == len(bits):
             return np.zeros(self.inputs, np.int64)
-        first = self.origin(bits[low])
+        first, down = self.origin(bits[low]), 0
         for k, net in enumerate(bits[low:]):
             bit = self.origin(net)
             # Cycle 0 is one behind start; digit d of the signal is there since time + d.
             ago = self.done - 1 - bit.delay - self.times[bit.signal]
             place = ago * self.serial.digit + bit.lane
-            if bit.signal != first.signal or bit.clear or place != k or not (
+            down = place if k == 0 and low == 0 else down
+            if bit.signal != first.signal or bit.clear or place != k + down or not (
                     0 <= ago < self.serial.digits):
-                raise NotLinear(f"output {j}: bit {low + k} must be bit {k} of a signal")
-        form: Int64Array = self.forms[first.signal] << low
+                raise NotLinear(f"output {j}: bit {low + k} must be bit {k + down} of a signal")
+        form: Int64Array = self.forms[first.signal]
+        if np.any(form & (1 << down) - 1):
+            raise NotLinear(f"output {j}: the {down} bits below must be 0 whatever the inputs")
+        form = form >> down << low
         if width_of(*self.range_of(form))[0] > len(bits):
             raise NotLinear(f"output {j}: {self.range_of(form)} does not fit in {len(bits)} bits")
         return form

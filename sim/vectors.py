@@ -112,10 +112,12 @@ def _times(sides: Sequence[int]) -> str:
 def pack(images: Int64Array, port: Port) -> bytes:
     """Return the beats of images on an input port, raster order, each least significant byte first.
 
-    Parameters: images, (N, C, H, W) codes, one channel a field of ``port``.
+    Parameters: images, (N, C, H, W) codes, one channel (of each of a beat's pixels) a field of
+    ``port``.
     """
     count, channels = images.shape[:2]
-    pixels = images.reshape(count, channels, -1).transpose(0, 2, 1).reshape(-1, channels)
+    raster = images.reshape(count, channels, -1).transpose(0, 2, 1)
+    pixels = raster.reshape(-1, channels * port.pixels)
     beats = np.zeros((pixels.shape[0], 8 * port.bytes), np.uint8)
     for channel, field in enumerate(port.fields):
         steps = np.arange(field.width)
@@ -153,22 +155,26 @@ def value_of(bits: Bits, field: Field) -> Int64Array:
 
 
 def unpack(
-    bits: Bits, fields: Sequence[Field], *, folds: int, channels: int, height: int, width: int
+    bits: Bits, fields: Sequence[Field], *, folds: int, channels: int, height: int, width: int,
+    pixels: int = 1,
 ) -> Int64Array:
     """Return beats as tensors: whole images only, lanes past the last channel left out.
 
     Parameters
     ----------
-    bits : (N * height * width * folds, bits) uint8
+    bits : (N * height * width / pixels * folds, bits) uint8
         Whole images; beat j of a pixel carries channels ``j * lanes ..``.
+    pixels : int
+        Of a row, that stand side by side in place of one, the first one's channels lowest.
     fields : sequence of Field
         One a lane.
 
     Returns: (N, channels, height, width) int64.
     """
     lanes = np.stack([value_of(bits, field) for field in fields], axis=1)
-    pixels = lanes.reshape(-1, height, width, folds * len(fields))[..., :channels]
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    places = lanes.reshape(-1, height, width // pixels, folds * len(fields))
+    found = places[..., : channels * pixels].reshape(-1, height, width, channels)
+    return np.ascontiguousarray(found.transpose(0, 3, 1, 2))
 
 
 def fits(values: Int64Array, field: Field) -> bool:

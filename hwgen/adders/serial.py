@@ -6,18 +6,19 @@ systematic approach for design of digit-serial signal processing architectures, 
 
 Cycle 0 is that in which digit 0 of every input is there; digit k follows in cycle k, in a word of
 ``digits`` digits. A signal of time t has its digit k in cycle t + k. An adder that reads its
-operands from cycle T on gives a signal of time T + 1, and keeps its carry in a flip-flop that the
+operands from cycle T on gives a signal of time T, and keeps its carry in a flip-flop that the
 cycle before T sets to its first value::
 
     cycle     T-1      T        T+1      ...  T+digits-1
     operands           a0 b0    a1 b1         the last digit
     carry     := 0     from 0   from digit 0
-    sum                         s0            ...              the last digit in T + digits
+    sum                s0       s1            the last digit
 
-Delay and left shift are the same chain of flip-flops: bit i of digit k of ``a << s`` is bit
-``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is cleared, unless the
-bits that the word before has there are 0. Everything is right modulo 2**(digits * digit), so the
-words need only hold the outputs.
+Its readers take the sum as it is, up to ``adders_per_stage`` adders one behind the other, or
+through flip-flops. Delay and left shift are the same chain of flip-flops: bit i of digit k of
+``a << s`` is bit ``k * digit + i - s`` of a. Where that is below 0 the chain's last flip-flop is
+cleared, unless the bits that the word before has there are 0. Everything is right modulo
+2**(digits * digit), so the words need only hold the outputs.
 """
 
 from __future__ import annotations
@@ -72,16 +73,21 @@ class SerialSchedule:
         Signals of an operation are numbered inputs, nodes, then ``graph.negations``.
     digit : int
         Bits a cycle, at least 1.
+    adders_per_stage : int
+        Adders without a flip-flop between them, at least 1.
 
-    Raises: ValueError if digit is less than 1.
+    Raises: ValueError if digit or adders_per_stage is less than 1.
     """
 
     graph: AdderGraph
     digit: int
+    adders_per_stage: int = 1
 
     def __post_init__(self) -> None:
         if self.digit < 1:
             raise ValueError(f"A digit must have at least 1 bit, not {self.digit}")
+        if self.adders_per_stage < 1:
+            raise ValueError(f"Adders per stage must be at least 1, not {self.adders_per_stage}")
 
     @cached_property
     def input_digits(self) -> int:
@@ -111,28 +117,47 @@ class SerialSchedule:
         """The adders, in the order of the nodes, then of the negations."""
         found: list[Operation] = []
         times = [0] * len(self.graph.inputs)
+        place = list(times)                                 # in its stage; 0: a flip-flop's
         for node in self.graph.nodes:
             start = max(self._ready(times, node.a, node.a_shift),
                         self._ready(times, node.b, node.b_shift), 0)
-            found.append(Operation(
-                start, self._operand(times, start, node.a, node.a_shift, node.a_negative),
-                self._operand(times, start, node.b, node.b_shift, node.b_negative)))
-            times.append(start + 1)
+            self._put(found, times, place, start, [
+                (node.a, node.a_shift, node.a_negative), (node.b, node.b_shift, node.b_negative)
+            ])
         for signal in self.graph.negations:
-            start = times[signal]
-            found.append(Operation(start, Operand(None, ()),
-                                   self._operand(times, start, signal, 0, True)))
+            self._put(found, times, place, times[signal], [(signal, 0, True)])
         return tuple(found)
+
+    def _put(self, found: list[Operation], times: list[int], place: list[int], start: int,
+             read: list[tuple[int, int, bool]]) -> None:
+        """Add the operation that reads these (signal, shift, negative), from ``start`` on, or a
+        cycle later if it is one adder too many behind the last flip-flop.
+        """
+        operands = [self._operand(times, start, *one) for one in read]
+        here = 1 + max(self._place(place, operand) for operand in operands)
+        if here > self.adders_per_stage:
+            self._put(found, times, place, start + 1, read)
+            return
+        found.append(Operation(start, operands[0] if len(read) > 1 else Operand(None, ()),
+                               operands[-1]))
+        times.append(start)
+        place.append(here)
+
+    def _place(self, place: list[int], operand: Operand) -> int:
+        """Return how many adders an operand has passed behind its last flip-flop."""
+        assert operand.signal is not None
+        direct = any(not wire.delay for wire in operand.wires)
+        return place[operand.signal] if direct else 0
 
     @cached_property
     def times(self) -> tuple[int, ...]:
         """Cycle of digit 0 of every signal: inputs, nodes, negations."""
-        return (*(0 for _ in self.graph.inputs), *(one.start + 1 for one in self.operations))
+        return (*(0 for _ in self.graph.inputs), *(one.start for one in self.operations))
 
     @cached_property
     def done(self) -> int:
-        """Cycle in which the last digit of the last output is there."""
-        return max((self.times[end] + self.digits_of(*self._bounds(end)) - 1
+        """Cycle in which the last digit of the last output is there, in flip-flops."""
+        return max((self.times[end] + self.digits_of(*self._bounds(end))
                     for end in self.ends if end is not None), default=0)
 
     @cached_property
@@ -164,12 +189,12 @@ class SerialSchedule:
 
     @cached_property
     def ff_bits(self) -> int:
-        """Flip-flops: sums, carries, delays, and those that are cleared."""
+        """Flip-flops: carries, sums and their delays, and those that are cleared."""
         cleared = {(one.start, operand.signal, wire.lane, wire.delay, wire.clear)
                    for one in self.operations for operand in (one.a, one.b)
                    for wire in operand.wires if wire.clear}
-        return ((self.digit + 1) * len(self.operations) + sum(self.depths.values())
-                + len(cleared) + self.done + 2)
+        return (len(self.operations) + sum(self.depths.values()) + len(cleared)
+                + self.done + 2)
 
     def width(self, signal: int) -> int:
         """Return the bits of a signal's range."""

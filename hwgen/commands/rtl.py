@@ -22,12 +22,22 @@ def rtl(
     ] = "stream",
     cycles: Annotated[
         float | None,
-        typer.Option("--cycles-per-pixel", metavar="N", min=1,
+        typer.Option("--cycles-per-pixel", metavar="N",
                      help="Stream: the cheapest engine that takes a pixel every N cycles."),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option("--fit", metavar="TARGET", help="Stream: the fastest engine that fits."),
+    ] = None,
+    pixels: Annotated[
+        int | None,
+        typer.Option("--pixels-per-cycle", metavar="N",
+                     help="Stream: pixels of a row that come in one cycle, 1, 2 or 4."),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", metavar="ROWSxCOLUMNS",
+                     help="Stream: slide the network over frames, an output a window."),
     ] = None,
     clock: Annotated[
         float | None,
@@ -54,10 +64,16 @@ def rtl(
     """
     if engine == "stream" and (tn, code, memory) != (None, None, None):
         raise HwgenError("--tn, --code and --memory are of --engine nfu")
-    if engine == "nfu" and (cycles, target, clock) != (None, None, None):
-        raise HwgenError("--cycles-per-pixel, --fit and --clock are of --engine stream")
+    if engine == "nfu" and any(
+        one is not None for one in (cycles, target, pixels, frame, clock)
+    ):
+        raise HwgenError("--cycles-per-pixel, --fit, --pixels-per-cycle, --frame and --clock are "
+                         "of --engine stream")
+    if pixels not in (None, 1, 2, 4):
+        raise HwgenError(f"--pixels-per-cycle: 1, 2 or 4 needed, not {pixels}")
     if cycles is not None and target is not None:
         raise HwgenError("--cycles-per-pixel or --fit, not both")
+    size = None if frame is None else _size(frame)
     common.existing_file(net)
     common.writable_folder(out)
     with common.progress_display() as progress:
@@ -67,7 +83,7 @@ def rtl(
             plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
                                          axi=memory == "axi", progress=progress)
         else:
-            plan = _stream(net, out, cycles, target, clock, progress)
+            plan = _stream(net, out, cycles, target, pixels or 1, size, clock, progress)
     take_records(net.parent, out, plan["digest"])
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
@@ -80,6 +96,8 @@ def _stream(
     out: Path,
     cycles: float | None,
     target: str | None,
+    pixels: int,
+    frame: tuple[int, int] | None,
     clock: float | None,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -87,12 +105,22 @@ def _stream(
     from hwgen.integrate.files import MHZ, write_files
     from hwgen.sim.plain import write_bench
     from hwgen.stream import emit
+    from hwgen.stream.layer_plan import Options
 
-    plan = emit.write_design(net, out, cycles_per_pixel=cycles,
+    plan = emit.write_design(net, out, options=Options(pixels=pixels), cycles_per_pixel=cycles,
+                             frame=frame,
                              chip=None if target is None else chip(target), progress=progress)
     write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     write_bench(out)
     return plan
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read ROWSxCOLUMNS."""
+    rows, _, columns = text.partition("x")
+    if not (rows.isascii() and rows.isdigit() and columns.isascii() and columns.isdigit()):
+        raise HwgenError(f"--frame: ROWSxCOLUMNS needed, as 512x512, not {text!r}")
+    return int(rows), int(columns)
 
 
 def chip(target: str) -> Any:

@@ -38,9 +38,10 @@ from hwgen.stream.layer_plan import LayerPlan, Plan, stream_order
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.matrix import conv_matrix
 from hwgen.stream.pick_code import PickCode
-from hwgen.stream.pool import Pool, separate
+from hwgen.stream.pool import PixelMax, Pool, separate
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
+from hwgen.stream.widen import Merge
 from hwgen.stream.window import Window
 
 GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
@@ -94,13 +95,20 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 graph = make_graph(layer_matrix(plan), *ends).graph
                 return SerialLinear(
                     source=source, rows=rows, columns=columns, bias=bias, format=plan.format,
-                    schedule=SerialSchedule(graph, plan.digit),
+                    schedule=SerialSchedule(
+                        graph, plan.digit, whole.options.chip.adders
+                    ),
                 )
-            parts["window"] = window = Window(format=source, rows=rows, columns=columns)
+            straight = _straight(plan, whole)
+            parts["window"] = window = Window(
+                format=source, rows=rows, columns=columns, straight=straight
+            )
             schedule = make_graph(
                 layer_matrix(plan), np.array(window.tap_lo), np.array(window.tap_hi)
             )
-            return Linear(front=parts, schedule=schedule, bias=bias, format=plan.format)
+            return Linear(
+                front=parts, schedule=schedule, bias=bias, format=plan.format, straight=straight
+            )
         case Dense() if plan.form == "graph":
             return _dense_graph(plan, whole, make_graph)
         case Dense():
@@ -114,19 +122,28 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
             rows, columns = axes(layer, source.height, source.width)
             padded = any(layer.padding)
             window = Window(
-                format=source, rows=rows, columns=columns, fill=source.lo if padded else None
+                format=source, rows=rows, columns=columns, fill=source.lo if padded else None,
+                straight=True,
             )
-            maximum = largest.WindowMax(layout=window.layout, taps=window.taps, format=plan.format)
+            maximum = largest.WindowMax(
+                layout=window.layout, taps=window.taps, format=plan.format, straight=True
+            )
             parts |= {"window": window, "maximum": maximum}
+        case Merge():
+            parts["pixels"] = PixelMax(
+                source=source, format=plan.format, channels=layer.channels, count=layer.count
+            )
         case Requantise() | Activation():
             if plan.unpack is not None:
                 parts["unpack"] = Unpack(source=source, format=plan.unpack)
                 source = plan.unpack
             parts["lanes"] = _lanes(layer, source, plan.format)
         case Add():
-            return Chain(
-                parts={"sum": Sum(source=_joined(plan), shifts=layer.shifts, format=plan.format)}
+            total = Sum(
+                source=_joined(plan), shifts=layer.shifts, format=plan.format,
+                straight=_straight(plan, whole),
             )
+            return Chain(parts={"sum": total})
         case Concat():
             pass
         case Flatten():
@@ -152,10 +169,21 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
 
 def _lanes(layer: Requantise | Activation, source: BeatFormat, format: BeatFormat) -> Any:
     if isinstance(layer, Activation):
-        return requantise.Activation(layer=layer, source=source, format=format)
+        return requantise.Activation(layer=layer, source=source, format=format, straight=True)
     if requantise.lanes_agree(layer, source.lanes):
-        return requantise.Requantise(layer=layer, source=source, format=format)
-    return FoldedRequantise(layer=layer, source=source, format=format)
+        return requantise.Requantise(layer=layer, source=source, format=format, straight=True)
+    return FoldedRequantise(layer=layer, source=source, format=format, straight=True)
+
+
+def _straight(plan: LayerPlan, whole: Plan) -> bool:
+    """Tell whether what reads a layer is a pipeline in front of a skid buffer, so that the two need
+    one enable.
+    """
+    readers = whole.network.readers[plan.layer.name]
+    if len(readers) != 1:
+        return False
+    reader = whole[readers[0]]
+    return isinstance(reader.layer, (Requantise, Activation)) and reader.unpack is None
 
 
 def _joined(plan: LayerPlan) -> BeatFormat:

@@ -20,6 +20,12 @@ class Chip:
         Bits of a block RAM, and of its longest word.
     distributed : int
         LUT positions of a distributed memory of 16 words of 4 bits; 0: there is none.
+    adders : int
+        One behind the other between two registers: where a register takes a LUT's place, one behind
+        each adder is dear.
+    apart : float
+        Part of the flip-flops, about, that take a LUT position of their own: those whose cell has
+        one output for both, and which no LUT feeds alone.
     """
 
     name: str
@@ -29,6 +35,8 @@ class Chip:
     block_bits: int = 18 << 10
     block_width: int = 36
     distributed: int = 6
+    adders: int = 1
+    apart: float = 0.0
 
     def blocks(self, depth: int, bits: int) -> int:
         """Return the block RAMs that a memory takes: words of 36, 18, 9, 4, 2 or 1 bits, say."""
@@ -50,8 +58,10 @@ class Chip:
 
 
 ECP5 = Chip("ecp5")
-# By family of hwgen.boards.targets: bits of a block, its longest word, LUTs of 16 x 4 bits.
-FAMILIES = {"ecp5": (18 << 10, 36, 6), "ice40": (4 << 10, 16, 0), "gowin": (18 << 10, 36, 4)}
+# By family of hwgen.boards.targets: bits of a block, its longest word, LUTs of 16 x 4 bits, adders
+# between registers, flip-flops apart (iCE40: 0.61 and 0.62 of two placed designs' flip-flops).
+FAMILIES = {"ecp5": (18 << 10, 36, 6, 1, 0.0), "ice40": (4 << 10, 16, 0, 3, 0.62),
+            "gowin": (18 << 10, 36, 4, 1, 0.0)}
 
 
 def chip_of(name: str, family: str, *, lut: int, ff: int, bram: int) -> Chip:

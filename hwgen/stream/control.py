@@ -10,19 +10,26 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
-def pipeline(m: Module, i: stream.Interface, o: stream.Interface, stages: int) -> Value:
+def pipeline(
+    m: Module, i: stream.Interface, o: stream.Interface, stages: int, straight: bool = False
+) -> Value:
     """Connect the handshake of a pipeline of ``stages`` register levels; return its clock enable.
 
     All levels move together: while the last one holds a beat that is not taken, none moves. Every
     cycle in which the enable is high takes a beat if one is offered, or an empty slot. With no
     level the handshake is passed on and the enable is constant.
+
+    ``straight``: the reader's ``ready`` comes from registers and waits for no ``valid``, as a skid
+    buffer's does. Then it is the enable, empty slots are not closed up, and pipelines one behind
+    the other have one enable, without logic.
     """
     if stages == 0:
         m.d.comb += [o.valid.eq(i.valid), i.ready.eq(o.ready)]
         return i.valid
     full = [Signal(name=f"valid_{n}") for n in range(1, stages + 1)]
     enable = Signal(name="enable")
-    m.d.comb += [enable.eq(~full[-1] | o.ready), i.ready.eq(enable), o.valid.eq(full[-1])]
+    moves = o.ready if straight else ~full[-1] | o.ready
+    m.d.comb += [enable.eq(moves), i.ready.eq(enable), o.valid.eq(full[-1])]
     with m.If(enable):
         m.d.sync += [full[n].eq(full[n - 1] if n else i.valid) for n in range(stages)]
     return enable

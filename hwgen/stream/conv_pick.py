@@ -32,7 +32,7 @@ from hwgen.stream.pick_parts import (
     term_shapes,
     write_port,
 )
-from hwgen.stream.window import Axis
+from hwgen.stream.raster import Axis
 from hwgen.verilog import add
 
 
@@ -291,15 +291,23 @@ class ConvPick(wiring.Component):
             parts.append(channel)
         if ring.column_bits:
             parts.append((column | Const(0, ring.column_bits))[: ring.column_bits])
-        writer = write_port(m, self, room != 0, Cat(*parts, row))
+        has_room, there = Signal(name="has_room", init=1), Signal(name="rows_there")
+        writer = write_port(m, self, has_room, Cat(*parts, row))
+        room_after, whole_after = Signal.like(room), Signal.like(whole)
+        room_after.name, whole_after.name = "room_after", "whole_after"
         m.d.comb += [
             pixel_end.eq(writer.beat_end & (channel == ring.places - 1)),
             row_end.eq(pixel_end & (column == self.columns.size - 1)),
-            valid.eq(whole > self.rows.reach),
+            valid.eq(there),
+            room_after.eq(room + freed - row_end),
+            whole_after.eq(whole + row_end - Mux(enable, gone, 0)),
         ]
+        # What they say stands in registers beside them, for the enables.
         m.d.sync += [
-            room.eq(room + freed - row_end),
-            whole.eq(whole + row_end - Mux(enable, gone, 0)),
+            room.eq(room_after),
+            whole.eq(whole_after),
+            has_room.eq(room_after != 0),
+            there.eq(whole_after > self.rows.reach),
         ]
         with m.If(writer.done):
             m.d.sync += channel.eq(Mux(pixel_end, 0, channel + 1))

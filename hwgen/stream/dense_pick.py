@@ -202,16 +202,19 @@ class DensePick(wiring.Component):
         code = self.code
         full, filled = Signal(2, name="bank_full"), Signal(name="bank_filled")
         number = Signal(range(code.inputs), name="activation")
-        free = ~full.bit_select(filled, 1)
+        free = Signal(name="bank_free", init=1)              # of the bank that is filled
         writer = write_port(m, self, free, Cat((number | Const(0, code.address_bits))[
             : code.address_bits], filled))
         m.d.comb += valid.eq(full.bit_select(used, 1))
         with m.If(freed):
             m.d.sync += full.bit_select(bank, 1).eq(0)
+        with m.If(free | (freed & (bank == filled))):
+            m.d.sync += free.eq(1)
         with m.If(writer.done):
             m.d.sync += number.eq(number + 1)
             with m.If(number == code.inputs - 1):
                 m.d.sync += [
                     number.eq(0), filled.eq(~filled), full.bit_select(filled, 1).eq(1),
+                    free.eq(~full.bit_select(~filled, 1) | (freed & (bank != filled))),
                 ]
         return writer.port

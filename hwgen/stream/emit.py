@@ -20,6 +20,7 @@ from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
+from hwgen.frames import on_frames
 from hwgen.layers import ArgMax, Int64Array
 from hwgen.network import Network
 from hwgen.progress import Progress, silent
@@ -34,6 +35,7 @@ from hwgen.stream.pick_code import PickCode
 from hwgen.stream.plan import make_plan, structural_interval
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.top import StreamTop
+from hwgen.stream.widen import Merge, original_of, pixels_of
 from hwgen.verilog import add, to_verilog
 
 MOST_CYCLES = 1 << 16  # a pixel
@@ -51,6 +53,7 @@ def make_top(
     Parameters: network; options; progress; kept, graphs of this call for the next one.
     """
     plan = make_plan(network, options)
+    adders = plan.options.chip.adders
     total = sum(layer.form in ("graph", "serial") for layer in plan.layers)
     done, found = 0, {} if kept is None else kept
 
@@ -62,7 +65,7 @@ def make_top(
         if key not in found:
             # Bits, not adders, are what the LUTs follow.
             graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=Objective.BITS)
-            found[key] = schedule(graph)
+            found[key] = schedule(graph, adders_per_stage=adders)
         return found[key]
 
     return StreamTop(plan=plan, make_graph=make_graph)
@@ -75,6 +78,7 @@ def write_design(
     options: Options | None = None,
     cycles_per_pixel: float | None = None,
     chip: Chip | None = None,
+    frame: tuple[int, int] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
@@ -87,21 +91,29 @@ def write_design(
         The folder, made if it is not there.
     options : Options or None
     cycles_per_pixel : float or None
-        How many cycles a pixel of the input may take, at least 1: the cheapest engine that keeps
-        that pace is built.
+        How many cycles a pixel of the input may take, at least 1 (or one for all that come in a
+        cycle): the cheapest engine that keeps that pace is built.
     chip : Chip or None
         The fastest engine that it holds is built.
+    frame : (rows, columns) or None
+        The network slides over frames of this size (hwgen.frames); the folder's net.npz is the one
+        that does.
 
     Raises: HwgenError if the file is no network file, the folder cannot be written, a layer cannot
     keep the pace, or the chip holds no engine of this network.
     """
     network = netfile.load(Path(net_path))
+    if frame is not None:
+        if Path(net_path).resolve() == (Path(out) / "net.npz").resolve():
+            raise HwgenError(f"--frame: another folder than {out} needed, its net.npz would change")
+        network = on_frames(network, *frame)
     out = make_folder(out)
     options = options or Options()
     kept: dict[bytes, Schedule] = {}
     if cycles_per_pixel is not None:
-        if not 1 <= cycles_per_pixel <= MOST_CYCLES:
-            raise HwgenError(f"Cycles per pixel must be from 1 to {MOST_CYCLES}, not "
+        least = 1 / options.pixels
+        if not least <= cycles_per_pixel <= MOST_CYCLES:
+            raise HwgenError(f"Cycles per pixel must be from {least:g} to {MOST_CYCLES}, not "
                              f"{cycles_per_pixel:g}")
         pixels = network.input.height * network.input.width
         options = replace(options, interval=int(pixels * cycles_per_pixel), strict=True)
@@ -112,7 +124,7 @@ def write_design(
     progress("Verilog", 0, 1)
     text = to_verilog(top, name="top", header=header_lines(network))
     plan = plan_json(top)
-    if not (out / "net.npz").exists() or Path(net_path).resolve() != (out / "net.npz").resolve():
+    if Path(net_path).resolve() != (out / "net.npz").resolve():
         netfile.save(network, out / "net.npz")
     write_atomic(out / "top.v", text)
     write_json(out / "ports.json", ports_json(top))
@@ -135,11 +147,23 @@ def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
     """
     network = top.plan.network
     guard = top.parts[network.input.name]
-    scores = network.scores.name
-    names = [{"name": f"score_{n}", "layer": scores, "channel": n} for n in range(top.output.lanes)]
+    scores, wide = network.scores.name, pixels_of(network, network.output.name)
+    channels = top.output.lanes // wide
+    names: list[dict[str, Any]] = [
+        {"name": f"score_{n % channels}", "layer": scores, "channel": n % channels}
+        | ({"pixel": n // channels} if wide > 1 else {})
+        for n in range(top.output.lanes)
+    ]
+    each, inputs = pixels_of(network, network.input.name), guard.format.fields()
+    inputs = [
+        {"name": f"channel_{n % (len(inputs) // each)}", **lane}
+        | ({"pixel": n // (len(inputs) // each)} if each > 1 else {})
+        for n, lane in enumerate(inputs)
+    ]
     if isinstance(network.output, ArgMax):
         names = [{"name": "class", "layer": network.output.name, "channel": 0}, *names[:-1]]
     prefix = f"{instance}_" if instance else ""
+    known = original_of(network).by_name
     return {
         "format": 1,
         "digest": network.digest,
@@ -152,14 +176,14 @@ def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
             "prefix": f"{prefix}s_axis",
             "bits": len(top.s_axis_tdata),
             "beats": guard.format.beats,
-            "fields": [
-                {"name": f"channel_{n}", **lane} for n, lane in enumerate(guard.format.fields())
-            ],
+            **({"pixels": each} if each > 1 else {}),
+            "fields": inputs,
         },
         "output": {
             "prefix": f"{prefix}m_axis",
             "bits": len(top.m_axis_tdata),
             "beats": top.output.beats,
+            **({"pixels": wide} if wide > 1 else {}),
             "fields": [
                 {**name, **lane} for name, lane in zip(names, top.output.fields(), strict=True)
             ],
@@ -167,7 +191,8 @@ def ports_json(top: StreamTop, instance: str = "") -> dict[str, Any]:
         "frame_error": f"{prefix}frame_error",
         "interval": top.interval,
         "latency": top.latency,
-        "taps": [_tap(plan, top, instance) for plan in top.plan.layers],
+        "taps": [_tap(plan, top, instance) for plan in top.plan.layers
+                 if not isinstance(plan.layer, Merge) or plan.layer.name in known],
     }
 
 
@@ -177,6 +202,7 @@ def _tap(plan: LayerPlan, top: StreamTop, instance: str) -> dict[str, Any]:
         return {"layer": name, "alias": plan.layer.inputs[0]}
     format: BeatFormat = top.output if isinstance(plan.layer, ArgMax) else plan.format
     fields: list[dict[str, Any]] = format.fields()
+    wide = pixels_of(top.plan.network, name)
     if isinstance(plan.layer, ArgMax):
         names = ["class", *(f"score_{n}" for n in range(format.lanes - 1))]
         fields = [{"name": label, **lane} for label, lane in zip(names, fields, strict=True)]
@@ -189,18 +215,20 @@ def _tap(plan: LayerPlan, top: StreamTop, instance: str) -> dict[str, Any]:
         "beats": format.beats,
         "folds": format.folds,
         "lanes": format.lanes,
+        **({"pixels": wide} if wide > 1 else {}),
         "fields": fields,
     }
 
 
 def plan_json(top: StreamTop) -> dict[str, Any]:
     """Return the content of plan.json: form, cost, pace and reason of each layer."""
-    layers = []
+    layers, network = [], top.plan.network
+    kinds = original_of(network).by_name
     for plan in top.plan.layers:
         part = top.parts[plan.layer.name]
         entry: dict[str, Any] = {
             "name": plan.layer.name,
-            "kind": type(plan.layer).__name__,
+            "kind": type(kinds.get(plan.layer.name, plan.layer)).__name__,
             "form": plan.form,
             **estimate.layer_cost(plan, part, top.plan.options.chip),
             "interval": timing.part_interval(part),
@@ -245,6 +273,7 @@ def plan_json(top: StreamTop) -> dict[str, Any]:
         "latency": top.latency,
         "budget": max(options.interval or 0, structural_interval(top.plan.network)),
         "chip": options.chip.name,
+        "pixels_per_cycle": options.pixels,
         "estimate": totals,
         "layers": layers,
     }

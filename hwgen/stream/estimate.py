@@ -21,7 +21,7 @@ from hwgen.stream.gather import Gather, Unpack
 from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
 from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.pool import Pool
+from hwgen.stream.pool import PixelMax, Pool
 from hwgen.stream.requantise import TABLE, Activation, Requantise, digits_of
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
@@ -152,6 +152,8 @@ def _cost(part: Any, chip: Chip) -> Cost:
                 "lut": memory.get("lut", 0) + 3 * part.format.bits + 30,
                 "ff": memory.get("ff", 0) + 2 * part.format.bits + 20,
             }
+        case PixelMax():
+            return {"lut": round(1.5 * (part.count - 1) * part.format.bits)}
         case Unpack():
             return {"lut": part.format.bits * part.format.folds // 2 + 8, "ff": 4}
     return {}

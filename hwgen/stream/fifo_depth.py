@@ -16,7 +16,7 @@ import numpy as np
 from hwgen.layers import Add, AvgPool, Concat, Conv2d, Dense, Flatten, Int64Array, MaxPool
 from hwgen.network import Network
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.window import Axis
+from hwgen.stream.raster import Axis
 
 
 def axes(layer: Conv2d | MaxPool | AvgPool, height: int, width: int) -> tuple[Axis, Axis]:

@@ -14,6 +14,7 @@ from hwgen.stream.chip import Chip
 from hwgen.stream.layer_plan import Options
 from hwgen.stream.plan import make_plan, structural_interval
 from hwgen.stream.top import StreamTop
+from hwgen.stream.widen import widen
 
 MARGIN = 0.95  # of the chip's LUT positions and flip-flops: the estimate may be a few percent low
 SLOWEST = 1 << 10  # times the cycles that the image's size sets: nothing gets smaller beyond
@@ -48,7 +49,7 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
     Raises: HwgenError naming what is short and the layer that takes most of it, if nothing fits.
     """
     options = replace(options or Options(), chip=chip)
-    least = structural_interval(network)
+    least = structural_interval(widen(network, options.pixels))
 
     def lacks(interval: int) -> str | None:
         tried = replace(options, interval=interval)
@@ -74,8 +75,13 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
 
 
 def shortage(top: StreamTop, chip: Chip) -> str | None:
-    """Say what an engine needs more of than a chip has, and the layer that takes most of it."""
+    """Say what an engine needs more of than a chip has, and the layer that takes most of it.
+
+    Where flip-flops take LUT positions these are counted with the LUTs.
+    """
     costs = engine_cost(top, chip)
+    for cost in costs.values():
+        cost["lut"] += round(cost["ff"] * chip.apart)
     for kind, words in KINDS.items():
         limit: Any = getattr(chip, kind)
         if limit is None:

@@ -74,10 +74,14 @@ class Fifo(wiring.Component):
         produce, consume = (Signal(range(words), name=name) for name in ("produce", "consume"))
         full, puts, gets = Signal(name="full"), Signal(name="puts"), Signal(name="gets")
         meets = Signal(name="meets")
+        # Registers, so that handshakes do not wait for a comparison.
+        room, some = Signal(name="room", init=1), Signal(name="some")
+        after = Signal(range(words + 1), name="level_after")
         m.d.comb += [
-            self.i.ready.eq(level != words),
+            after.eq(level + puts - gets),
+            self.i.ready.eq(room),
             puts.eq(self.i.valid & self.i.ready),
-            gets.eq((level != 0) & (~full | self.o.ready)),
+            gets.eq(some & (~full | self.o.ready)),
             # What is written is never read in the same cycle; so synthesis can see that.
             meets.eq(puts & (produce == consume)),
             write.en.eq(puts),
@@ -88,7 +92,7 @@ class Fifo(wiring.Component):
             self.o.valid.eq(full),
             self.o.payload.eq(read.data),
         ]
-        m.d.sync += level.eq(level + puts - gets)
+        m.d.sync += [level.eq(after), room.eq(after != words), some.eq(after != 0)]
         with m.If(puts):
             m.d.sync += produce.eq(Mux(produce == words - 1, 0, produce + 1))
         with m.If(gets):
@@ -148,21 +152,26 @@ class Sum(wiring.Component):
     """Sum of the corresponding lanes of several tensors, each shifted left.
 
     Parameters: source, BeatFormat of the tensors' lanes one after the other (Join); shifts, of each
-    tensor; format, BeatFormat of the sums. Latency: tensors - 1 cycles. Throughput: 1 beat a cycle.
+    tensor; format, BeatFormat of the sums; straight, as of hwgen.stream.control.pipeline.
+    Latency: tensors - 1 cycles. Throughput: 1 beat a cycle.
     Resources: tensors - 1 adders a lane.
     """
 
-    def __init__(self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat) -> None:
+    def __init__(
+        self, *, source: BeatFormat, shifts: tuple[int, ...], format: BeatFormat,
+        straight: bool = False,
+    ) -> None:
         if source.lanes != len(shifts) * format.lanes:
             raise ValueError(f"{len(shifts)} times {format.lanes} lanes needed, not {source.lanes}")
         self.source, self.shifts, self.format = source, shifts, format
+        self.straight = straight
         self.latency = len(shifts) - 1
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
         values = self.source.values(self.i.payload)
         lanes = self.format.lanes
         for lane in range(lanes):

@@ -22,19 +22,21 @@ class WindowMax(wiring.Component):
     """Largest tap of a window, channel by channel.
 
     Parameters: layout of the window, fields in the order (tap, channel); taps; format, BeatFormat
-    of the maxima. Latency: ceil(log2(taps)) cycles. Throughput: 1 window a cycle. Resources: taps -
-    1 comparators a channel, each with a register.
+    of the maxima; straight, as of hwgen.stream.control.pipeline. Latency: ceil(log2(taps)) cycles.
+    Throughput: 1 window a cycle. Resources: taps - 1 comparators a channel, each with a register.
     """
 
-    def __init__(self, *, layout: data.StructLayout, taps: int, format: BeatFormat) -> None:
-        self.layout, self.taps, self.format = layout, taps, format
+    def __init__(
+        self, *, layout: data.StructLayout, taps: int, format: BeatFormat, straight: bool = False
+    ) -> None:
+        self.layout, self.taps, self.format, self.straight = layout, taps, format, straight
         self.latency = levels(taps)
         self.interval = format.beats
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
         for lane in range(self.format.lanes):
             values: list[Value] = [
                 self.i.payload[f"c{tap * self.format.lanes + lane}"] for tap in range(self.taps)

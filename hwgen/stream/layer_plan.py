@@ -15,6 +15,7 @@ from hwgen.stream.beat import BeatFormat
 from hwgen.stream.chip import ECP5, Chip
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.pick_code import PickCode
+from hwgen.stream.widen import MOST_PIXELS
 
 DENSE = ("auto", "graph", "rom", "pick")
 
@@ -32,6 +33,8 @@ class Options:
     fifo_slack : int or None
         Beats a queue before a join gets beyond the fewest possible; None: as many as it takes for
         the stream never to be held up.
+    pixels : int
+        Pixels of the input that come in one cycle, side by side.
     digit : int or None
         Bits a cycle of the layers with windows that may be digit-serial, 0 for all bits at once;
         None: the fewest that keep up.
@@ -47,8 +50,11 @@ class Options:
     digit: int | None = None
     chip: Chip = ECP5
     strict: bool = False
+    pixels: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.pixels <= MOST_PIXELS:
+            raise HwgenError(f"pixels: from 1 to {MOST_PIXELS} a cycle needed, not {self.pixels}")
         if self.digit is not None and self.digit < 0:
             raise HwgenError(f"digit: 0 or more bits needed, not {self.digit}")
         if self.dense not in DENSE:

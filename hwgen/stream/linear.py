@@ -29,6 +29,8 @@ class Linear(wiring.Component):
     bias : (outputs,) int64
     format : BeatFormat
         Of y, one fold.
+    straight : bool
+        As of hwgen.stream.control.pipeline.
 
     Latency: ``latency`` cycles behind the front: the graph's, and 1 if any bias is not 0.
     Throughput: 1 beat a cycle. Resources: the front's and the graph's.
@@ -41,8 +43,10 @@ class Linear(wiring.Component):
         schedule: Schedule,
         bias: Int64Array,
         format: BeatFormat,
+        straight: bool = False,
     ) -> None:
         self.front, self.schedule, self.bias, self.format = front, schedule, bias, format
+        self.straight = straight
         self.latency = schedule.latency + bool(bias.any())
         self.interval = format.beats
         first = next(iter(front.values()))
@@ -56,7 +60,7 @@ class Linear(wiring.Component):
         graph = self.schedule.graph
         adders = AdderGraphComponent(graph, schedule=self.schedule)
         add(m, platform, "graph", adders)
-        enable = pipeline(m, x, self.o, self.latency)
+        enable = pipeline(m, x, self.o, self.latency, self.straight)
         m.d.comb += adders.x.eq(x.payload)
         if adders.latency:
             m.d.comb += adders.en.eq(enable)

@@ -214,11 +214,15 @@ def write_port(m: Module, unit: Any, free: Value, address: Value) -> Writer:
             m.d.sync += minus.eq(~minus)
     with m.If(done):
         m.d.sync += place.eq(Mux(last, 0, place + 1))
-    # A register in front of the many copies.
+    # A register behind the queue, whose memory is slow, and one in front of the many copies. The
+    # first step reads a cycle later.
+    early = [Signal(name="write_early"), Signal(len(address), name="early_address"),
+             Signal(name="early_minus"), Signal(shape, name="early_value")]
     port = [Signal(name="write_later"), Signal(len(address), name="write_address"),
             Signal(name="write_minus"), Signal(unit.bits, name="write_data")]
-    m.d.sync += [port[0].eq(write), port[1].eq(address), port[2].eq(minus),
-                 port[3].eq(Mux(minus, -value, value))]
+    m.d.sync += [early[0].eq(write), early[1].eq(address), early[2].eq(minus), early[3].eq(value)]
+    m.d.sync += [port[0].eq(early[0]), port[1].eq(early[1]), port[2].eq(early[2]),
+                 port[3].eq(Mux(early[2], -early[3], early[3]))]
     return Writer(port, done, done & last)
 
 

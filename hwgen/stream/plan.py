@@ -34,6 +34,7 @@ from hwgen.stream.fifo_depth import fifo_depths
 from hwgen.stream.layer_plan import LayerPlan, Options, Plan, stream_order
 from hwgen.stream.pool import separate
 from hwgen.stream.requantise import lanes_agree
+from hwgen.stream.widen import Merge, widen
 from hwgen.stream.window_plan import (
     Candidate,
     WindowPlanner,
@@ -68,6 +69,7 @@ def make_plan(network: Network, options: Options | None = None) -> Plan:
         if layer.name in PORTS:
             raise layer.error("name", "a name that no port of the engine has", layer.name)
     options = options or Options()
+    network = widen(network, options.pixels)
     found = [_Planner(network, options)]
     for n, layer in enumerate(network.layers):
         if isinstance(layer, (Dense, Conv2d)):
@@ -131,6 +133,7 @@ class _Planner:
             Concat: self._join,
             Flatten: self._flatten,
             ArgMax: self._argmax,
+            Merge: self._merge,
         }
 
     def add(self, layer: Layer) -> None:
@@ -151,6 +154,12 @@ class _Planner:
 
     def _window(self, layer: AvgPool | MaxPool, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         return self.windows.plan(layer, sources[0])
+
+    def _merge(self, layer: Merge, sources: tuple[BeatFormat, ...]) -> LayerPlan:
+        return LayerPlan(
+            layer, "max", sources, self._whole(layer), f"{layer.count} pixels of a beat",
+            unfold=sources[0].folds > 1,
+        )
 
     def _lanes(self, layer: Requantise | Activation, sources: tuple[BeatFormat, ...]) -> LayerPlan:
         source, narrow = sources[0], self._narrow(layer, sources[0])

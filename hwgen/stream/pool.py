@@ -162,6 +162,44 @@ class Pool(wiring.Component):
         return above, put
 
 
+class PixelMax(wiring.Component):
+    """Largest of pixels side by side in a beat, channel by channel.
+
+    Parameters: source, format, BeatFormat of the pixels and of the maxima, one fold each; channels,
+    of a pixel; count, pixels that make one. Latency: 0 cycles. Throughput: 1 beat a cycle.
+    Resources: count - 1 comparators a lane.
+    """
+
+    latency = 0
+
+    def __init__(
+        self, *, source: BeatFormat, format: BeatFormat, channels: int, count: int
+    ) -> None:
+        if source.lanes != format.lanes * count or format.lanes % channels:
+            raise ValueError(
+                f"{count} times {format.lanes} lanes of {channels} channels needed, not "
+                f"{source.lanes}"
+            )
+        self.source, self.format, self.channels, self.count = source, format, channels, count
+        self.interval = source.beats
+        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
+        values = self.source.values(self.i.payload)
+        for lane in range(self.format.lanes):
+            pixel, channel = divmod(lane, self.channels)
+            best: Value = values[pixel * self.count * self.channels + channel]
+            for n in range(1, self.count):
+                other = values[(pixel * self.count + n) * self.channels + channel]
+                largest = Signal(self.format.shapes[lane], name=f"largest_{lane}_{n}")
+                m.d.comb += largest.eq(Mux(best >= other, best, other))
+                best = largest
+            m.d.comb += self.o.payload[f"c{lane}"].eq(best)
+        return m
+
+
 def _count(
     m: Module, step: Value, size: int, name: str, end: Value | None = None
 ) -> tuple[Signal, Value]:

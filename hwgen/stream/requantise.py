@@ -51,29 +51,37 @@ class Requantise(wiring.Component):
         Its parameters; channels that share a lane must have the same multiplier and shift.
     source, format : BeatFormat
         Of the accumulators and of the codes; the same folds.
+    straight : bool
+        As of hwgen.stream.control.pipeline.
 
-    Latency: 2 cycles, one more for each signed digit of the multiplier beyond the first.
-    Throughput: 1 beat a cycle. Resources a lane: one adder a digit, two comparators at most.
+    Latency: 2 cycles, one more for each signed digit of the multiplier beyond the first, and one
+    more behind a memory of constants. Throughput: 1 beat a cycle.
+    Resources a lane: one adder a digit, two comparators at most.
     """
 
-    def __init__(self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat) -> None:
+    def __init__(
+        self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat,
+        straight: bool = False,
+    ) -> None:
         if (source.folds, source.lanes) != (format.folds, format.lanes):
             raise ValueError(
                 f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
                 f"{format.folds} of {format.lanes}"
             )
         self.layer, self.source, self.format = layer, source, format
+        self.straight = straight
         if not lanes_agree(layer, source.lanes):
             raise ValueError("Channels that share a lane must have one multiplier and one shift")
         most = max(len(digits_of(int(value))) for value in layer.multiplier)
-        self.latency = 1 + max(most, 1)
+        self.tabled = source.folds >= TABLE
+        self.latency = 1 + max(most, 1) + self.tabled
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         taken: Any = self.i
-        if self.source.folds >= TABLE:  # the memory's output is not valid in the first cycle
+        if self.tabled:  # the memory's output is not valid in the first cycle
             primed = Signal(name="primed")
             taken = self.source.signature.create(path=("taken",))
             m.d.sync += primed.eq(1)
@@ -82,7 +90,7 @@ class Requantise(wiring.Component):
                 taken.payload.eq(self.i.payload),
                 self.i.ready.eq(taken.ready & primed),
             ]
-        enable = pipeline(m, taken, self.o, self.latency)
+        enable = pipeline(m, taken, self.o, self.latency, self.straight)
         fold = Signal(range(self.source.folds), name="fold")
         self.following = Signal.like(fold, name="next_fold")
         m.d.comb += self.following.eq(fold)
@@ -126,9 +134,15 @@ class Requantise(wiring.Component):
                 for n, value in enumerate(constants):
                     with m.Case(n):
                         m.d.comb += constant.eq(value)
+        if self.tabled:  # a block RAM's output is late
+            early, late = Signal.like(constant, name=f"constant_{lane}_held"), x
+            x = Signal(self.source.shapes[lane], name=f"x_{lane}_held", reset_less=True)
+            with m.If(enable):
+                m.d.sync += [early.eq(constant), x.eq(late)]
+            constant = early
         total: Value = constant
         factor, base = 0, (min(constants), max(constants))
-        for level in range(1, self.latency):
+        for level in range(1, self.latency - self.tabled):
             if level <= len(digits):
                 power, negative = digits[level - 1]
                 factor += -(1 << power) if negative else 1 << power
@@ -167,6 +181,7 @@ class Activation(wiring.Component):
     """A piecewise-linear function of dyadic slopes, the same on every lane (see
     hwgen.layers.Activation).
 
+    Parameters: layer; source, format, as of Requantise; straight.
     Latency: 3 cycles: compare, multiply and select, shift and clip. Throughput: 1 beat a cycle.
     Resources a lane: a comparator a breakpoint, an adder for each different slope of two digits,
     one for the offset; two comparators at most for the clip.
@@ -174,19 +189,23 @@ class Activation(wiring.Component):
 
     latency = 3
 
-    def __init__(self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat) -> None:
+    def __init__(
+        self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat,
+        straight: bool = False,
+    ) -> None:
         if (source.folds, source.lanes) != (format.folds, format.lanes):
             raise ValueError(
                 f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
                 f"{format.folds} of {format.lanes}"
             )
         self.layer, self.source, self.format = layer, source, format
+        self.straight = straight
         self.interval = format.beats
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
         for lane, value in enumerate(self.source.values(self.i.payload)):
             m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, enable))
         return m

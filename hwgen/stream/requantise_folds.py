@@ -25,6 +25,8 @@ class FoldedRequantise(wiring.Component):
     layer : hwgen.layers.Requantise
     source, format : BeatFormat
         Of the accumulators and of the codes; the same folds.
+    straight : bool
+        As of hwgen.stream.control.pipeline.
 
     What a fold chooses is decoded a cycle ahead, while the accumulator is registered.
 
@@ -33,13 +35,17 @@ class FoldedRequantise(wiring.Component):
     of shifts and at most two comparators for the code.
     """
 
-    def __init__(self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat) -> None:
+    def __init__(
+        self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat,
+        straight: bool = False,
+    ) -> None:
         if (source.folds, source.lanes) != (format.folds, format.lanes):
             raise ValueError(
                 f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
                 f"{format.folds} of {format.lanes}"
             )
         self.layer, self.source, self.format = layer, source, format
+        self.straight = straight
         self.digits = [digits_of(int(value)) for value in layer.multiplier]
         self.levels = max(max(map(len, self.digits)), 1)
         self.latency = 2 + self.levels
@@ -48,7 +54,7 @@ class FoldedRequantise(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency)
+        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
         folds = self.source.folds
         fold = Signal(range(folds), name="fold")
         with m.If(self.i.valid & self.i.ready):

@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from hwgen.adders.serial import SerialSchedule
 from hwgen.layers import Int64Array
 from hwgen.stream.beat import BeatFormat, packed
+from hwgen.stream.raster import Axis
 from hwgen.stream.serial_graph import SerialGraph
 from hwgen.stream.serial_window import SerialWindow
-from hwgen.stream.window import Axis
 from hwgen.verilog import add
 
 

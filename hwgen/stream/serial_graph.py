@@ -71,7 +71,8 @@ class SerialGraph(wiring.Component):
         ):
             # A shifted signal is exactly as wide as the output's range.
             word = Const(0, width) if end is None else wires.word(end)
-            parts.append(Cat(Const(0, output.shift), word)[:width])
+            low = max(-output.shift, 0)  # bits that are 0 and go
+            parts.append(Cat(Const(0, max(output.shift, 0)), word[low:])[:width])
         m.d.comb += self.y.eq(Cat(parts))
         return m
 
@@ -171,28 +172,28 @@ class _Wires:
 def _adder(
     m: Module, name: str, a: list[Value], b: list[Value], minus: bool, begin: Value, en: Value
 ) -> list[Value]:
-    """Return the registered digit of ``a + b`` or ``a - b``; the carry begins anew at ``begin``."""
+    """Return the digit of ``a + b`` or ``a - b``; the carry begins anew at ``begin``."""
     digit = len(a)
     chain = digit >= CHAIN_FROM
     carry = Signal(name=f"carry_{name}", init=int(minus and not chain),
                    reset_less=True)
-    total = Signal(digit, name=name, reset_less=True)
     after: Value
     if chain:  # one place more below takes the carry (or borrow) in
         low, high = Cat(Const(0, 1), *a), Cat(carry, *b)
-        longer = Signal(digit + 2, name=f"sum_{name}")
-        m.d.comb += longer.eq(low - high if minus else Cat(Const(1, 1), *a) + high)
-        bits, after = [longer[n + 1] for n in range(digit)], longer[digit + 1]
+        total = Signal(digit + 2, name=name)
+        m.d.comb += total.eq(low - high if minus else Cat(Const(1, 1), *a) + high)
+        found, after = [total[n + 1] for n in range(digit)], total[digit + 1]
     else:
-        bits, after = [], carry
+        bits: list[Value] = []
+        after, total = carry, Signal(digit, name=name)
         for one, other in zip(a, b, strict=True):
             other = ~other if minus else other
             bits.append(one ^ other ^ after)
             after = (one & other) | (after & (one ^ other))
+        m.d.comb += total.eq(Cat(*bits))
+        found = [total[n] for n in range(digit)]
     with m.If(begin):
         m.d.sync += carry.eq(carry.init)
     with m.Elif(en):
         m.d.sync += carry.eq(after)
-    with m.If(en):
-        m.d.sync += total.eq(Cat(*bits))
-    return [total[n] for n in range(digit)]
+    return found

@@ -23,7 +23,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.layers import Int64Array
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.window import Axis, Lines
+from hwgen.stream.raster import Axis, Raster
+from hwgen.stream.window import Lines
 from hwgen.verilog import add
 
 
@@ -132,50 +133,41 @@ class SerialWindow(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         rows, columns, steps = self.rows, self.columns, self.steps
-        # The first walk begins behind the last row's last pixel (see hwgen.stream.window).
-        column = Signal(range(columns.places), name="column", init=columns.size % columns.places)
-        row = Signal(
-            range(rows.places), name="row", init=(rows.size - bool(columns.zeros)) % rows.places
-        )
-        started = Signal(name="started", init=not (rows.zeros or columns.zeros))
-        primed = Signal(name="primed")
-        real, at_end = Signal(name="is_pixel"), Signal(name="at_end")
-        moves, step = Signal(name="moves"), Signal(name="step")
+        primed, moves, step = Signal(name="primed"), Signal(name="moves"), Signal(name="step")
+        place = Raster(m, rows=rows, columns=columns, step=step)
         walked, hit = Signal(name="walked"), Signal(name="hit")
         count = Signal(range(steps), name="digit_of_pixel")
         wait = Signal(range(self.walk.digits), name="wait")
-        last = count == steps - 1
+        fresh, last = Signal(name="first_digit", init=1), Signal(name="last_digit", init=steps == 1)
+        waits = Signal(name="waits")  # no word can begin yet
         m.d.comb += [
-            real.eq((row < rows.size) & (column < columns.size)),
-            at_end.eq(column == columns.places - 1),
-            walked.eq(rows.hit(m, row, step & at_end, "row") & started),
-            hit.eq(columns.hit(m, column, step, "column") & walked),
+            walked.eq(place.in_row & place.started),
+            hit.eq(place.in_column & walked),
             moves.eq(
-                self.en & primed & (~real | self.i.valid) & ~(hit & (count == 0) & (wait != 0))
+                self.en & primed & (~place.real | self.i.valid) & ~(hit & fresh & waits)
             ),
             step.eq(moves & (~walked | last)),
-            self.i.ready.eq(step & real),
+            self.i.ready.eq(step & place.real),
         ]
         m.d.sync += primed.eq(1)
-        with m.If(moves & walked):
-            m.d.sync += count.eq(Mux(last, 0, count + 1))
-        with m.If(step):
-            m.d.sync += column.eq(Mux(at_end, 0, column + 1))
-            with m.If(at_end):
-                m.d.sync += row.eq(Mux(row == rows.places - 1, 0, row + 1))
-                with m.If(row == rows.places - 1):
-                    m.d.sync += started.eq(1)
-        begins = moves & hit & (count == 0)
+        if steps > 1:
+            with m.If(moves & walked):
+                m.d.sync += [
+                    count.eq(Mux(last, 0, count + 1)),
+                    fresh.eq(last),
+                    last.eq(count == (steps - 2) % steps),
+                ]
+        begins = moves & hit & fresh
         with m.If(begins):
-            m.d.sync += wait.eq(self.walk.digits - 1)
-        with m.Elif(self.en & (wait != 0)):
-            m.d.sync += wait.eq(wait - 1)
+            m.d.sync += [wait.eq(self.walk.digits - 1), waits.eq(self.walk.digits > 1)]
+        with m.Elif(self.en & waits):
+            m.d.sync += [wait.eq(wait - 1), waits.eq(wait != 1)]
 
         shown = Signal(name="shown")  # the chains' fronts are digits of a window
         with m.If(self.en):
             m.d.sync += [self.start.eq(begins), shown.eq(moves & hit)]
-        stack = self._stack(m, platform, column, real, step, ~primed)
-        clear = step & at_end & ~walked
+        stack = self._stack(m, platform, place.column, place.real, step, ~primed)
+        clear = step & place.at_end & ~walked
         fronts = [self._chain(m, r, stack, count, moves & walked, clear)
                   for r in range(rows.kernel)]
         self._digits(m, [front for row_fronts in fronts for front in row_fronts], shown)

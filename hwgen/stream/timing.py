@@ -18,7 +18,8 @@ from hwgen.stream.gather import Gather
 from hwgen.stream.join import queue_latency
 from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
-from hwgen.stream.window import Axis, Window
+from hwgen.stream.raster import Axis
+from hwgen.stream.window import Window
 
 
 def departures(plan: LayerPlan, part: Any, sources: list[Int64Array]) -> Int64Array:

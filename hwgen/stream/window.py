@@ -18,82 +18,15 @@ was there at power-up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.stream.beat import BeatFormat, packed
+from hwgen.stream.raster import Axis, Raster
 from hwgen.verilog import BLOCK, add
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The walk of a window along one side of the raster, in places of its last tap.
-
-    Parameters: size, pixels of the image; before and after, padding; kernel, stride, dilation.
-    """
-
-    size: int
-    before: int
-    after: int
-    kernel: int
-    stride: int = 1
-    dilation: int = 1
-
-    @property
-    def reach(self) -> int:
-        """Distance from the first tap to the last."""
-        return self.dilation * (self.kernel - 1)
-
-    @property
-    def count(self) -> int:
-        """Number of windows."""
-        return (self.size + self.before + self.after - self.reach - 1) // self.stride + 1
-
-    @property
-    def first(self) -> int:
-        """Place of the first window's last tap."""
-        return self.reach - self.before
-
-    @property
-    def last(self) -> int:
-        """Place of the last window's last tap."""
-        return self.first + (self.count - 1) * self.stride
-
-    @property
-    def zeros(self) -> int:
-        """Places of padding behind the pixels: enough for this image's end and the next one's
-        beginning.
-        """
-        return max(self.before, self.last - self.size + 1, 0)
-
-    @property
-    def places(self) -> int:
-        """Places walked in all."""
-        return self.size + self.zeros
-
-    def hit(self, m: Module, place: Signal, step: Value, name: str) -> Value:
-        """Return a bit that is high while ``place`` is a window's; ``step`` is the bit that moves
-        it on.
-        """
-        inside: Value = Const(1, 1)
-        if self.first > 0:
-            inside = inside & (place >= self.first)
-        if self.last < self.places - 1:
-            inside = inside & (place <= self.last)
-        if self.stride == 1:
-            return inside
-        start = -self.first % self.stride
-        # Wrong in the first walk over padding alone, in which no window leaves.
-        phase = Signal(range(self.stride), name=f"{name}_phase", init=start)
-        with m.If(step):
-            m.d.sync += phase.eq(
-                Mux(place == self.places - 1, start, Mux(phase == self.stride - 1, 0, phase + 1))
-            )
-        return inside & (phase == 0)
 
 
 def in_blocks(columns: int, bits: int) -> bool:
@@ -155,6 +88,8 @@ class Window(wiring.Component):
         The window's walk down and across.
     fill : tuple of int or None
         Code of the padding, lane by lane: the lowest codes where a maximum follows. None: 0.
+    straight : bool
+        As of hwgen.stream.control.pipeline.
 
     Members
     -------
@@ -169,7 +104,8 @@ class Window(wiring.Component):
     latency = 1
 
     def __init__(
-        self, *, format: BeatFormat, rows: Axis, columns: Axis, fill: tuple[int, ...] | None = None
+        self, *, format: BeatFormat, rows: Axis, columns: Axis,
+        fill: tuple[int, ...] | None = None, straight: bool = False
     ) -> None:
         if format.folds != 1:
             raise ValueError(f"A window needs whole pixels, not {format.folds} folds")
@@ -179,6 +115,7 @@ class Window(wiring.Component):
                     f"Padding must be at most the window's reach of {axis.reach}, not {axis.before}"
                 )
         self.format, self.rows, self.columns = format, rows, columns
+        self.straight = straight
         self.fill = fill = (0,) * format.lanes if fill is None else fill
         self.taps = rows.kernel * columns.kernel
         self.tap_lo = tuple(map(min, format.lo, fill)) * self.taps
@@ -191,44 +128,27 @@ class Window(wiring.Component):
         m = Module()
         rows, columns = self.rows, self.columns
         pixel = packed(self.tap_lo[: self.format.lanes], self.tap_hi[: self.format.lanes])
-        # The first walk begins behind the last row's last pixel.
-        column = Signal(range(columns.places), name="column", init=columns.size % columns.places)
-        row = Signal(
-            range(rows.places), name="row", init=(rows.size - bool(columns.zeros)) % rows.places
-        )
-        started = Signal(
-            name="started", init=not (rows.zeros or columns.zeros)
-        )  # that walk is done
         primed = Signal(name="primed")  # the line memory's output is valid
-        step = Signal(name="step")
-        real = Signal(name="is_pixel")  # this place is a pixel of the image
-        at_end = Signal(name="at_end")
+        step, free = Signal(name="step"), Signal(name="free")
+        place = Raster(m, rows=rows, columns=columns, step=step)
         m.d.comb += [
-            real.eq((row < rows.size) & (column < columns.size)),
-            step.eq(primed & (~self.o.valid | self.o.ready) & (~real | self.i.valid)),
-            self.i.ready.eq(primed & (~self.o.valid | self.o.ready) & real),
-            at_end.eq(column == columns.places - 1),
+            free.eq(primed & (self.o.ready if self.straight else ~self.o.valid | self.o.ready)),
+            step.eq(free & (~place.real | self.i.valid)),
+            self.i.ready.eq(free & place.real),
         ]
         m.d.sync += primed.eq(1)
-        with m.If(step):
-            m.d.sync += column.eq(Mux(at_end, 0, column + 1))
-            with m.If(at_end):
-                m.d.sync += row.eq(Mux(row == rows.places - 1, 0, row + 1))
-                with m.If(row == rows.places - 1):
-                    m.d.sync += started.eq(1)
 
         fresh = Signal(pixel, name="pixel")
         for n, lane in enumerate(self.format.values(self.i.payload)):
-            m.d.comb += fresh[f"c{n}"].eq(Mux(real, lane, self.fill[n]))
-        stack = self._line_memory(m, platform, fresh, column, step, ~primed)
+            m.d.comb += fresh[f"c{n}"].eq(Mux(place.real, lane, self.fill[n]))
+        stack = self._line_memory(m, platform, fresh, place.column, step, ~primed)
         taps = self._taps(m, pixel, stack, step)
         m.d.comb += self.o.payload.eq(Cat(*taps))
 
         valid = Signal(name="window_valid")
-        hit = rows.hit(m, row, step & at_end, "row") & columns.hit(m, column, step, "column")
         m.d.comb += self.o.valid.eq(valid)
         with m.If(step):
-            m.d.sync += valid.eq(hit & started)
+            m.d.sync += valid.eq(place.in_row & place.in_column & place.started)
         with m.Elif(self.o.ready):
             m.d.sync += valid.eq(0)
         return m

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.search import build
 from hwgen.adders.serial import SerialSchedule
 from hwgen.sim.linear_forms import NotLinear
@@ -43,14 +44,21 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
     "wrong gate": (replaced(r"(= \w+) \^ carry_add_2;", r"\1 | carry_add_2;"), "add_2"),
     "late bit": (replaced(r"d2_(add_\d+_\d) <= d1_", r"d2_\1 <= d2_"), r"."),
     "not cleared": (replaced(r"if \(from_\d+_for_\d\) (low_\w+ <= )", r"if (1'h0) \1"), "."),
-    "without enable": (replaced(r"if \(en\) add_2 <=", "add_2 <="), "stand still without en"),
+    "without enable": (replaced(r"if \(en\) (d1_add_2_0 <=)", r"\1"), "a cycle later, under en"),
     "output": (replaced(r"(assign y = \{ .*?)(d\d_add_\w+), (d\d_add_\w+),", r"\1\3, \2,"),
                "output . bit|must be bit"),
 }
 
 
+HALVED = AdderGraph(                                         # (x0, 2 (x0 + x1)): 2 x0 shifted down
+    (Input(-8, 7), Input(0, 15)),
+    (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3)),
+    (Output(4, -1), Output(2, 1)),
+)
+
+
 def module_of(name: str) -> str:
-    return f"graph_{name.replace(' ', '_')}"
+    return f"graph_{name.replace(' ', '_').rpartition(',_')[2]}"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,10 @@ def texts() -> dict[str, tuple[SerialGraph, str]]:
     for digit in (1, 2, 3, 4):
         dut = SerialGraph(schedule=SerialSchedule(graph, digit))
         found[f"right {digit}"] = dut, to_verilog(dut, name=module_of(f"right {digit}"))
+    dut = SerialGraph(schedule=SerialSchedule(graph, 1, 3))
+    found["right 1, 3 in a stage"] = dut, to_verilog(dut, name="graph_3_in_a_stage")
+    halved = SerialGraph(schedule=SerialSchedule(HALVED, 2))
+    found["halved"] = halved, to_verilog(halved, name=module_of("halved"))
     dut, text = found["right 2"]
     for name, (change, _) in FAULTS.items():
         changed = change(text)
@@ -87,13 +99,21 @@ def derived(texts, netlist, name):
     return serial_matrix(netlist[module_of(name)], serial)
 
 
-@pytest.mark.parametrize("digit", [1, 2, 3, 4])
+@pytest.mark.parametrize("digit", ["1", "2", "3", "4", "1, 3 in a stage"])
 def test_right(texts, netlist, digit):
     found, adders, latency = derived(texts, netlist, f"right {digit}")
     dut = texts[f"right {digit}"][0]
     assert found.tolist() == matrix().tolist()
     assert adders == len(dut.schedule.operations)
     assert latency == dut.latency
+
+
+def test_output_shifted_down(texts, netlist):
+    dut = texts["halved"][0]
+    widths = [width for _, width, _ in dut.output_layout]
+    serial = Serial(2, dut.schedule.digits, np.array([-8, 0]), np.array([7, 15]), widths)
+    found, _, _ = serial_matrix(netlist[module_of("halved")], serial)
+    assert found.tolist() == [[1, 2], [0, 2]]
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -7,8 +7,10 @@ import pytest
 
 from hwgen.commands.rtl import chip, rtl, take_records
 from hwgen.errors import HwgenError
-from hwgen.netfile import save
+from hwgen.netfile import load, save
+from hwgen.network import ArgMax, Flatten, MaxPool, Network
 from tests.hwgen.stream.test_rate import small_lenet
+from tests.network_builder import Builder
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,42 @@ def test_pace_wrong(tmp_path, cycles):
 def test_fit_wrong(target, message):
     with pytest.raises(HwgenError, match=message):
         chip(target)
+
+
+def test_pixels_and_frame(tmp_path):
+    """Two pixels a cycle over frames: the folder's network is the one that slides."""
+    build = Builder(0)
+    x = build.input(1, 6, 6, lo=0, hi=15, frac=4)
+    x = build.requantise(build.conv(x, 2, (3, 3)), lo=0, hi=15)
+    x = build.put(MaxPool, x, (2, 2), (2, 2))
+    build.put(ArgMax, build.dense(build.put(Flatten, x), 3, frac_w=5))
+    save(Network(tuple(build.layers), {}), tmp_path / "net.npz")
+    rtl(tmp_path / "net.npz", tmp_path / "d", pixels=2, frame="10x12")
+    plan = json.loads((tmp_path / "d" / "plan.json").read_text())
+    made = load(tmp_path / "d" / "net.npz")
+    assert (plan["pixels_per_cycle"], plan["interval"]) == (2, 60)
+    assert (made.input.height, made.input.width) == (10, 12)
+    assert plan["digest"] == made.digest
+    with pytest.raises(HwgenError, match="another folder than .* needed"):
+        rtl(tmp_path / "d" / "net.npz", tmp_path / "d", frame="12x12")
+    assert load(tmp_path / "d" / "net.npz").digest == made.digest
+
+
+@pytest.mark.parametrize(("pixels", "frame", "message"), [
+    (3, None, "--pixels-per-cycle: 1, 2 or 4 needed, not 3"),
+    (None, "512", "--frame: ROWSxCOLUMNS needed, as 512x512, not '512'"),
+    (None, "4x4", "--frame: from 14x14 to"),
+])
+def test_pixels_and_frame_wrong(tmp_path, pixels, frame, message):
+    save(small_lenet(), tmp_path / "net.npz")
+    with pytest.raises(HwgenError, match=message):
+        rtl(tmp_path / "net.npz", tmp_path / "d", pixels=pixels, frame=frame)
+
+
+def test_flip_flops_that_take_a_lut():
+    """On iCE40 most flip-flops are counted with the LUTs."""
+    assert chip("up5k").apart > 0.5
+    assert chip("ecp5-85").apart == 0
 
 
 def test_chip():

@@ -11,6 +11,7 @@ import numpy as np
 from hwgen.network import ArgMax, Int64Array, Network
 from hwgen.sim import golden
 from hwgen.stream.top import StreamTop
+from hwgen.stream.widen import pixels_of
 from tests.hwgen.stream import layers
 from tests.hwgen.stream.harness import Sink, Source, axis_in, axis_out, exchange, port
 
@@ -25,6 +26,14 @@ class Run:
     wrong: list[str]
     latency: int
     intervals: list[int]
+
+
+def wider(codes: Int64Array, pixels: int) -> Int64Array:
+    """Codes (N, C, H, W) with neighbouring pixels of a row as one: (N, pixels * C, H, W / pixels),
+    the left one's channels first."""
+    count, channels, height, width = codes.shape
+    apart = codes.reshape(count, channels, height, width // pixels, pixels)
+    return apart.transpose(0, 4, 1, 2, 3).reshape(count, channels * pixels, height, -1)
 
 
 def simulate(
@@ -46,13 +55,17 @@ def simulate(
     fill = len(top.s_axis_tdata) > pixels.bits
     beats = [
         (*beat, *[0] * fill, int(n % pixels.beats == pixels.beats - 1))
-        for n, beat in enumerate(layers.beats_of(images))
+        for n, beat in enumerate(layers.beats_of(wider(images, top.plan.options.pixels)))
     ]
     if cut:
         beats = [*beats[:cut], None, *beats]
     source = Source(axis_in(top, pixels.shapes, "s_axis_"), beats)
     sink = Sink(axis_out(top, top.output.shapes, "m_axis_"), top.output.beats * len(images))
-    taps = {name: part for name, part in top.parts.items() if part is not None}
+    taps = {
+        name: part
+        for name, part in top.parts.items()
+        if part is not None and name in network.by_name
+    }
     seen = exchange(
         top,
         [source],
@@ -65,8 +78,9 @@ def simulate(
     wrong = []
     for (name, _), found in zip(taps.items(), seen, strict=True):
         format = top.plan[name].format
-        channels = golden_codes[name].shape[1]
-        wanted = np.array(layers.beats_of(golden_codes[name], format.lanes), dtype=object)
+        expected = wider(golden_codes[name], pixels_of(top.plan.network, name))
+        channels = expected.shape[1]
+        wanted = np.array(layers.beats_of(expected, format.lanes), dtype=object)
         if isinstance(network.by_name[name], ArgMax):
             found = [beat[:1] for beat in found]
         same = len(found) == len(wanted)

@@ -9,6 +9,7 @@ import pytest
 from amaranth import Const
 from amaranth.sim import Simulator
 
+from hwgen.adders.graph import Add, AdderGraph, Input, Output
 from hwgen.adders.search import build
 from hwgen.adders.serial import SerialSchedule
 from hwgen.stream import serial_graph
@@ -70,9 +71,11 @@ def results(dut: SerialGraph, words, seed: int | None) -> list[list[int]]:
     return unpacked
 
 
-def check(matrix, lo, hi, digit: int, seed: int | None, count: int = 24) -> SerialSchedule:
+def check(
+    matrix, lo, hi, digit: int, seed: int | None, count: int = 24, stage: int = 1
+) -> SerialSchedule:
     graph = build(matrix, input_lo=lo, input_hi=hi)
-    schedule = SerialSchedule(graph, digit)
+    schedule = SerialSchedule(graph, digit, stage)
     rng = np.random.default_rng(5)
     x = rng.integers(lo, hi, (count, len(lo)), endpoint=True)
     x[0], x[1], x[2] = lo, hi, lo
@@ -95,8 +98,8 @@ def test_word_lengths(bits):
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
-@pytest.mark.parametrize("digit", [1, 2, 3, 4, 7])
-def test_random_graphs(digit, seed):
+@pytest.mark.parametrize(("digit", "stage"), [(1, 1), (1, 2), (2, 3), (3, 1), (4, 2), (7, 1)])
+def test_random_graphs(digit, stage, seed):
     """Shared sums, large shifts, negated and empty outputs."""
     rng = np.random.default_rng(digit)
     matrix = rng.integers(-40, 41, (7, 6)) * (rng.random((7, 6)) < 0.6)
@@ -104,7 +107,20 @@ def test_random_graphs(digit, seed):
     matrix[:, 2] = 0
     matrix[:, 3] = 0
     matrix[2, 3] = -1024
-    check(matrix, np.array([0] * 4 + [-8] * 3), np.array([255] * 4 + [7] * 3), digit, seed)
+    lo, hi = np.array([0] * 4 + [-8] * 3), np.array([255] * 4 + [7] * 3)
+    schedule = check(matrix, lo, hi, digit, seed, stage=stage)
+    if stage > 1:
+        assert schedule.done < SerialSchedule(schedule.graph, digit).done
+
+
+@pytest.mark.parametrize("digit", [1, 2, 4])
+def test_output_shifted_down(digit):
+    """An output may be half of a signal that is always even."""
+    nodes = (Add(0, 1), Add(0, 1, b_negative=True), Add(2, 3))
+    graph = AdderGraph((Input(-8, 7), Input(0, 15)), nodes, (Output(4, -1), Output(2, 1)))
+    dut = SerialGraph(schedule=SerialSchedule(graph, digit))
+    x = np.random.default_rng(0).integers([-8, 0], [7, 15], (20, 2), endpoint=True)
+    assert results(dut, x.tolist(), 1) == [[a, 2 * (a + b)] for a, b in x.tolist()]
 
 
 def test_word_holds_outputs_only():
@@ -127,7 +143,9 @@ def test_carry_fault_is_caught(digit, monkeypatch):
         check(np.array([[3, -5], [-7, 9]]), np.array([-8, -8]), np.array([7, 7]), digit, None)
 
 
-def test_digit_wrong():
+def test_numbers_wrong():
     graph = build(np.array([[3]]), input_lo=0, input_hi=1)
+    with pytest.raises(ValueError, match="Adders per stage must be at least 1, not 0"):
+        SerialSchedule(graph, 1, 0)
     with pytest.raises(ValueError, match="A digit must have at least 1 bit, not 0"):
         SerialSchedule(graph, 0)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hwgen.stream.beat import BeatFormat
-from hwgen.stream.window import Axis, Window
+from hwgen.stream.raster import Axis
+from hwgen.stream.window import Window
 from tests.hwgen.stream.harness import SEEDS, run
 
 
