@@ -25,6 +25,9 @@ class Order(Enum):
     SENSITIVITY = "sensitivity"  # the one whose ternary fit costs the least accuracy
 
 
+RESTORED, DIGITS = "Q16", 2  # levels of restored layers, signed digits of their scales
+
+
 @dataclass(frozen=True)
 class Options:
     """What to reach, and how long to train for it.
@@ -125,14 +128,17 @@ class Outcome:
         return zeros / sum(node.weight.size for node in nodes)
 
     def results(self) -> dict[str, dyadic.Result]:
-        """Return the ternary layers in the form that ``lower`` takes.
-
-        Raises: HwgenError if a layer was restored: floats have no integer form here.
+        """Return all layers in the form that ``lower`` takes: the ternary ones exactly, restored
+        ones by the nearest of 33 dyadic levels a filter (of all weights, in the last layer).
         """
         made = {}
         for node in linear_nodes(self.graph):
             if node.name not in self.sigma:
-                raise HwgenError(f"{node.name}: a ternary layer needed, it was restored")
+                scale = Scale.LAYER if node is self.graph.output else Scale.FILTER
+                made[node.name] = dyadic.approximate(
+                    node.weight, dyadic.Options(dyadic.Levels.parse(RESTORED), scale, DIGITS)
+                )
+                continue
             sigma = self.sigma[node.name]
             energy = np.full(sigma.shape, float((node.weight**2).sum()) / sigma.size)
             codes = int64(np.sign(node.weight).astype(np.int64))
@@ -143,16 +149,16 @@ class Outcome:
 def size(outcome: Outcome, *, bias_bits: int = 8) -> tuple[bytes, int]:
     """Return the network as bytes, all counted, and the bytes of the same as 32-bit floats.
 
-    Biases are whole numbers of ``bias_bits`` times a power of two of their layer.
-
-    Raises: HwgenError if a layer was restored.
+    Biases are whole numbers of ``bias_bits`` times a power of two of their layer; weights of a
+    restored layer are as in ``Outcome.results``.
     """
     results = outcome.results()
     layers = []
     for node in linear_nodes(outcome.graph):
         result = results[node.name]
         integers, unit = bias_codes(node.bias, bias_bits)
-        layers.append(packed.PackedLayer(result.codes, result.scale, integers, unit))
+        scale = np.ldexp(result.scale, -result.bits)
+        layers.append(packed.PackedLayer(result.codes, scale, integers, unit))
     return packed.pack(layers), packed.float_bytes(layers)
 
 

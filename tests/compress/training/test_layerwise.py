@@ -126,8 +126,12 @@ def test_a_layer_that_costs_too_much_is_restored(graph, images):
     for name in refused:
         assert len(np.unique(np.abs(strict.graph.by_name[name].weight))) > 3
         assert name not in strict.sigma
-    with pytest.raises(HwgenError, match="a ternary layer needed, it was restored"):
-        layerwise.size(strict)
+    # They are counted, with dyadic weights near the floats.
+    data, _ = layerwise.size(strict)
+    nodes = linear_nodes(strict.graph)
+    for node, layer in zip(nodes, packed.unpack(data), strict=True):
+        error = ((layer.values() - node.weight) ** 2).sum() / (node.weight**2).sum()
+        assert error < 0.02 if node.name in refused else error == 0
 
 
 def test_order_by_sensitivity(graph, images):
