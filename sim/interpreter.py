@@ -260,6 +260,13 @@ class Interpreter:
             raise HwgenError("A tap reads beyond NBin")
         lines = np.where(inside, lines, 0)
         values = self.nbin[lines]
+        half = self.config.tn // 2
+        if one["left"]:
+            values = np.where((inside & (x == 0))[:, :, None] & (np.arange(2 * half) < half), 0,
+                              values)
+        if one["right"]:
+            last = inside & (x == one["width"] - 1)
+            values = np.where(last[:, :, None] & (np.arange(2 * half) >= half), 0, values)
         if one["signed"]:
             bits = self.config.act_bits
             values = np.where(values >> bits - 1, values - (1 << bits), values)

@@ -32,7 +32,8 @@ from hwgen.nfu.compiler.views import Part, Region
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer
 
-Key = tuple[str, int, int, int]         # a task, a tile of filters, row and column of a block
+Key = tuple[str, int, int, int, int]    # task, tile of filters, row and column of a block, end
+AGAIN = 16                    # steps of a pixel
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,12 @@ class JobMaker:
              place: tuple[int, int, int, int]) -> Iterator[Job]:
         chunk, ends = chunks[n], self.finishes[tile]
         final = n == len(chunks) - 1
-        direct = final and len(ends) == 1
+        # Few steps are walked again for each end: that is less than to keep their sums and go on.
+        again = len(chunks) == 1 and len(ends) > 1 and len(chunk.steps) <= AGAIN
+        direct = final and (len(ends) == 1 or again)
         row, rows, column, columns = place
         fields, pixels = self._window(shape, chunk, place)
-        key = (self.arranged.task.title, tile, row, column)
+        key = (self.arranged.task.title, tile, row, column, 0)
         fields |= {"first": int(n == 0), "last": int(direct)}
         blobs = {Buffer.TAPS: self._taps(chunk, pixels)}
         if not self.arranged.task.is_max:
@@ -237,7 +240,8 @@ class JobMaker:
         if not direct:
             yield self._made(fields, pixels, blobs, count, key, None, len(chunk.steps))
         else:
-            yield self._finished(fields, pixels, blobs, count, key, ends[0], place)
+            for number, end in enumerate(ends):
+                yield self._finished(fields, pixels, blobs, count, (*key[:4], number), end, place)
         if final and not direct:
             for end in ends:
                 yield self._again(count, key, end, place)
@@ -307,6 +311,8 @@ class JobMaker:
             "height": rows, "width": columns, "in_line": y * columns + x,
             "in_row": term.stride[0] * columns, "in_col": term.stride[1],
         }
+        if view.edged:
+            fields |= {"left": int(column == 0), "right": int(column + columns == part.width)}
         return fields, piece
 
     def _places(self, chunk: Chunk, piece: Piece) -> list[tuple[int, int, int]]:

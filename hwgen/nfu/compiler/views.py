@@ -64,7 +64,8 @@ class View:
     """Places of a tensor's channels.
 
     Parameters: parts, all of one height and width; part, tile, lane, (channels,) int64; lo, hi,
-    range of the codes.
+    range of the codes; edged, the first column's lower half of lanes and the last one's upper half
+    lie outside the image.
     """
 
     parts: tuple[Part, ...]
@@ -73,6 +74,7 @@ class View:
     lane: Int64Array
     lo: int
     hi: int
+    edged: bool = False
     tile_base: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
