@@ -58,10 +58,11 @@ def one_layer(shape: LayerShape, weight: Int64Array | None = None, *, stride: in
     return Network((source, conv, requantise("codes", "conv", shape.co)))
 
 
-def resnet8(seed: int = 0, mask: Mask | None = None) -> Network:
+def resnet8(seed: int = 0, mask: Mask | None = None, *, codes: bool = False) -> Network:
     """Return MLPerf Tiny's ResNet-8 (32x32x3, 16-32-64 channels, ten classes).
 
-    Parameters: mask, (layer name, shape of the weights) -> 0 or 1 for each weight.
+    Parameters: mask, (layer name, shape of the weights) -> 0 or 1 for each weight; codes, the last
+    convolution of a block is requantised before the addition, as `hwgen compress` has it.
     """
     rng = np.random.default_rng(seed)
     layers: list[Layer] = [Input("image", 3, 32, 32, 0, 255, 8)]
@@ -88,8 +89,11 @@ def resnet8(seed: int = 0, mask: Mask | None = None) -> Network:
             conv(f"{name}_short", x, ci, co, 1, stride)
             layers.append(requantise(f"{name}_shortcut", f"{name}_short", co, lo=-128, hi=127))
             short = f"{name}_shortcut"
+        if codes:
+            layers.append(requantise(f"{name}_act2", way, co, lo=-128, hi=127))
+            way = f"{name}_act2"
         # The shortcut's frac 4, lifted to the 8 of the sums.
-        layers.append(Add(f"{name}_add", (way, short), (0, 4)))
+        layers.append(Add(f"{name}_add", (way, short), (0, 0 if codes else 4)))
         layers.append(requantise(f"{name}_out", f"{name}_add", co))
         x, ci = f"{name}_out", co
     layers.append(AvgPool("pool", x, (8, 8), (8, 8)))

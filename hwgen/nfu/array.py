@@ -39,7 +39,7 @@ class LaneArray(wiring.Component):
     start, fields : In, as of the walk; the array takes each field when the COMPUTE before needs it
     no more. turn : Out, one cycle: the last ones were taken. near : Out, a cycle before a pixel's
     sums.
-    line, sb_line, marks : In, of stage 3; covered, halves : In, inside the block, of stage 4.
+    line, sb_line, marks : In, of stage 3; covered, halves, other : In, of the walk, of stage 4.
     sums, take, ending : Out, a pixel's sums for the finisher.
     kept : Out, the last pixel's sums were kept as partial sums.
     nbin_write, nbin_line, nbin_data : In. sb_write, sb_write_line, sb_word, sb_data : In.
@@ -57,7 +57,7 @@ class LaneArray(wiring.Component):
         super().__init__({
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
             "line": In(range(config.nbin_lines)), "sb_line": In(range(config.sb_lines)),
-            "marks": In(MARKS), "covered": In(1), "halves": In(2),
+            "marks": In(MARKS), "covered": In(1), "halves": In(2), "other": In(1),
             "turn": Out(1), "near": Out(1),
             "sums": Out(config.tn * config.acc_bits), "take": Out(1), "ending": Out(1),
             "kept": Out(1), "overflow": Out(1),
@@ -130,7 +130,7 @@ class LaneArray(wiring.Component):
         for n in range(config.tn):
             lane = Signal(signed(bits + 1), name=f"x_{n}", reset_less=True)
             raw = read.data[n * bits : (n + 1) * bits]
-            minus = raw[-1] & self.signed
+            minus = raw[-1] & (self.signed ^ self.other)
             here = self.halves[n * 2 // config.tn]
             m.d.sync += lane.eq(Mux(here, Cat(raw, minus), 0))
             lanes.append(lane)

@@ -89,6 +89,7 @@ class Compute(wiring.Component):
         m.d.comb += [
             array.line.eq(walk.line), array.sb_line.eq(walk.sb_line),
             array.covered.eq(walk.covered), array.halves.eq(walk.halves),
+            array.other.eq(walk.other),
             array.marks.valid.eq(walk.valid), array.marks.first.eq(walk.first),
             array.marks.last.eq(walk.last), array.marks.ending.eq(walk.ending),
             finisher.sums.eq(array.sums), finisher.take.eq(array.take),

@@ -143,7 +143,9 @@ FIELDS: Mapping[Op, tuple[Field, ...]] = {
 TAP = (
     Field("offset", 0, 0, 16, "lines of NBin from the pixel's first line; modulo 2**16"),
     Field("dy", 0, 16, 8, "rows below the pixel's first tap"),
-    Field("dx", 0, 24, 8, "columns right of it"),
+    Field("dx", 0, 24, 7, "columns right of it"),
+    Field("other", 0, 31, 1, "its activations are signed where the COMPUTE says they are not, or "
+          "the other way round"),
 )
 # One digit of one channel's finishing parameters, 16 bytes.
 PARAMETER = (

@@ -30,7 +30,7 @@ def fields_layout(*names: str) -> data.StructLayout:
     })
 
 
-TAP_LAYOUT = data.StructLayout({"offset": 16, "dy": 8, "dx": 8})
+TAP_LAYOUT = data.StructLayout({"offset": 16, "dy": 8, "dx": 7, "other": 1})
 COMMON = ("hold", "rows", "cols", "steps", "period", "sb_line", "in_line", "in_row", "in_col",
           "step_y", "step_x", "y", "x", "height", "width")
 LISTED = ("tap_line", "left", "right")
@@ -136,8 +136,8 @@ class Walk(wiring.Component):
     closing : Out, the last step of all (stage 0).
     line, sb_line : Out, lines of NBin and SB to read (stage 3).
     valid, first, last, ending : Out, a step; it is the first, the last of its pixel; of the last
-    pixel (all stage 3). covered : Out, the tap is in the loaded block; halves : Out, which halves of
-    its lanes are (both stage 4).
+    pixel (all stage 3). covered : Out, the tap is in the loaded block; halves : Out, which halves
+    of its lanes are; other : Out, activations are not signed as the fields say (all stage 4).
     tap_write, tap_word, tap_data : In, of the tap memory.
     walking : Out.
 
@@ -151,7 +151,7 @@ class Walk(wiring.Component):
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*COMMON, *own)),
             "line": Out(range(config.nbin_lines)), "sb_line": Out(range(config.sb_lines)),
             "valid": Out(1), "first": Out(1), "last": Out(1), "ending": Out(1), "covered": Out(1),
-            "halves": Out(2), "walking": Out(1), "closing": Out(1),
+            "halves": Out(2), "other": Out(1), "walking": Out(1), "closing": Out(1),
         }
         if not config.multipliers:
             words = config.tap_count // config.taps_in_word
@@ -219,6 +219,8 @@ class Walk(wiring.Component):
                 m.d.sync += edges.eq(Cat(fields.left, fields.right))
             ends = Cat(edges[0] & (x == 0), edges[1] & (x + 1 == width))
             m.d.sync += halves.eq(inside.replicate(2) & ~ends)
+        other = Signal(name="other_3", reset_less=True)
+        m.d.sync += [other.eq(tap.other), self.other.eq(other)]
         m.d.comb += [
             self.line.eq(line), self.sb_line.eq(sb[4]), self.valid.eq(mark[4].valid),
             self.first.eq(mark[4].first), self.last.eq(mark[4].last),

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hwgen.nfu.compiler.jobs import Job, JobMaker, Shape
+from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.pieces import Job, Shape
 from hwgen.nfu.compiler.schedule import Scheduler
 from hwgen.nfu.config import Config
 
@@ -20,10 +21,14 @@ ROUNDS = 3
 
 @dataclass(eq=False)
 class Plan:
-    """A task with the shapes to choose from, the one taken first. Parameters: maker; shapes."""
+    """A task with the shapes to choose from, the one taken first.
+
+    Parameters: maker; shapes; products, of weights that are not zero, for an image.
+    """
 
     maker: JobMaker
     shapes: list[Shape]
+    products: int
     taken: int = 0
     _jobs: dict[int, list[Job]] = field(default_factory=dict)
 

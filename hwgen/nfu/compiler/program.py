@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.layers import ArgMax, Concat, Conv2d, Flatten, Input, Int64Array, Layer
+from hwgen.layers import ArgMax, Concat, Conv2d, Dense, Flatten, Input, Int64Array, Layer
 from hwgen.network import Network
 from hwgen.nfu.compiler import tiling
 from hwgen.nfu.compiler.arrange import Arranged, arrange
-from hwgen.nfu.compiler.jobs import Blob, JobMaker, Piece, Shape
+from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.merge import merged
 from hwgen.nfu.compiler.pairs import Paired, all_paired, unpaired_places
+from hwgen.nfu.compiler.pieces import Blob, Piece, Shape
 from hwgen.nfu.compiler.plan import Plan, joined_jobs, refine
 from hwgen.nfu.compiler.schedule import Scheduler
 from hwgen.nfu.compiler.tasks import Task, Term, tasks_of
@@ -142,7 +144,7 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
     if pair and not config.multipliers:
         changed, rounds = all_paired(network, config.tn)
     edged = frozenset(name for names in rounds for name, how in names.items() if how.phase)
-    program = _Compiler(changed, config, fold, sort, progress, edged).run()
+    program = _Compiler(changed, config, fold, sort, progress, edged, network).run()
     for region in program.results:
         for names in reversed(rounds):
             if region.layer in names:
@@ -159,8 +161,10 @@ def arranged_first(network: Network, config: Config, *, fold: bool = True,
 
 class _Compiler:
     def __init__(self, network: Network, config: Config, fold: bool, sort: bool,
-                 progress: Progress, edged: frozenset[str] = frozenset()) -> None:
+                 progress: Progress, edged: frozenset[str] = frozenset(),
+                 original: Network | None = None) -> None:
         self.edged = edged
+        self.original = original or network
         self.network, self.config, self.progress = network, config, progress
         self.fold, self.sort = fold, sort
         self.views: dict[str, View] = {}
@@ -219,13 +223,16 @@ class _Compiler:
             folded = self._folded(task, term)
             terms.append(folded[0] if folded else term)
             views.append(folded[1] if folded else self._view(term.source))
+        if not self.config.multipliers:
+            terms, views = merged(terms, views)
         task = replace(task, terms=tuple(terms))
         return arrange(task, views, self.config, sort=self.sort, halves=task.stored in self.edged)
 
     def _task(self, task: Task) -> Plan:
         arranged = self.arranged(task)
         maker = JobMaker(arranged, *self._regions(arranged.task, arranged))
-        plan = Plan(maker, tiling.best_shapes(maker, self.scheduler))
+        plan = Plan(maker, tiling.best_shapes(maker, self.scheduler),
+                    self._products(task))
         self.scheduler.add(plan.jobs)
         return plan
 
@@ -233,14 +240,17 @@ class _Compiler:
         arranged = plan.maker.arranged
         steps = sum(len(part) for tile in arranged.steps for part in tile)
         return TaskReport(arranged.task.title, plan.shape, len(arranged.tiles), steps,
-                          sum(job.work for job in plan.jobs), self._products(arranged.task), start,
-                          stop)
+                          sum(job.work for job in plan.jobs), plan.products, start, stop)
 
     def _products(self, task: Task) -> int:
         """Products of weights that are not zero, for one image (pools and additions have none)."""
-        pixels = task.tensor.height * task.tensor.width
-        return pixels * sum(int(np.count_nonzero(term.weight)) for term in task.terms
-                            if term.weight is not None)
+        total = 0
+        for term in task.terms:
+            layer = self.original.by_name[term.layer.name]
+            if isinstance(layer, (Conv2d, Dense)):
+                tensor = self.original.tensors[layer.name]
+                total += int(np.count_nonzero(layer.weight)) * tensor.height * tensor.width
+        return total
 
     def _regions(self, task: Task, arranged: Arranged
                  ) -> tuple[Region | None, Region | None, Region | None]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from hwgen.nfu import isa
 from hwgen.nfu.clock import Clock
-from hwgen.nfu.compiler.jobs import Blob, Job, Piece
+from hwgen.nfu.compiler.pieces import Blob, Job, Piece
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer, Instruction, Op
 
@@ -91,11 +91,14 @@ def place_job(job: Job, buffers: dict[Buffer | None, Ring],
         spans[buffer] = span
         if missing:
             loads.append(Load(buffer, span, blob))
-    if job.pixels is not None:
-        span, missing = buffers[Buffer.NBIN].find(job.pixels.key, job.pixels.words)
+    if job.pixels:
+        key = tuple(piece.key for piece in job.pixels)
+        span, missing = buffers[Buffer.NBIN].find(key, job.words)
         spans[Buffer.NBIN] = span
-        if missing:
-            loads.append(Load(Buffer.NBIN, span, job.pixels))
+        line = span[0]
+        for piece in job.pixels if missing else ():
+            loads.append(Load(Buffer.NBIN, (line, line + piece.words), piece))
+            line += piece.words
     spans[None], _ = buffers[None].find(job.out_key, job.out_lines)
     return loads, spans
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwgen.nfu.compiler.jobs import Blob, JobMaker, Shape
+from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.pieces import Blob, Shape
 from hwgen.nfu.compiler.schedule import Scheduler, place_job, rings
 from hwgen.nfu.config import Config
 
@@ -58,7 +59,7 @@ def counts(total: int) -> list[int]:
 def shapes(maker: JobMaker) -> Iterator[Shape]:
     """Yield the shapes that fit the buffers, those with few jobs first."""
     task, views, config = maker.arranged.task, maker.arranged.views, maker.config
-    tiles = max(part.tiles for view in views for part in view.parts)
+    tiles = max(view.tiles for view in views)
     height, width = task.tensor.height, task.tensor.width
     one_pixel = maker.classes is not None and len(maker.arranged.tiles) > 1
     for rows in [1] if one_pixel else counts(height):
@@ -98,10 +99,9 @@ def least_time(maker: JobMaker, shape: Shape) -> int:
 def fits(maker: JobMaker, shape: Shape) -> bool:
     """Tell whether a block's pixels fit NBin."""
     for n, view in enumerate(maker.arranged.views):
-        for part in view.parts:
-            rows, columns = maker.loaded(shape, n, part)
-            if min(shape.tiles, part.tiles) * rows * columns > maker.config.nbin_lines:
-                return False
+        rows, columns = maker.loaded(shape, n)
+        if min(shape.tiles, view.tiles) * rows * columns > maker.config.nbin_lines:
+            return False
     return True
 
 
