@@ -105,6 +105,33 @@ def resnet8(seed: int = 0, mask: Mask | None = None, *, codes: bool = False) -> 
     return Network(tuple(layers))
 
 
+def mobilenet(seed: int = 0) -> Network:
+    """Return a small network of depthwise 3x3 and 1x1 convolutions, as MobileNet's, of drawn weights
+    (A. Howard et al., "MobileNets", 2017): 32x32x3, two of its strides 2, ten classes.
+    """
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = [Input("image", 3, 32, 32, 0, 255, 8)]
+
+    def conv(name: str, source: str, ci: int, co: int, kernel: int, stride: int = 1,
+             groups: int = 1) -> str:
+        weight = digits(rng, (co, ci // groups, kernel, kernel))
+        pad = (kernel - 1) // 2
+        layers.append(Conv2d(name, source, weight, int64(rng.integers(-50, 50, co)),
+                             int64([4] * co), (stride, stride), (pad,) * 4, (1, 1), groups))
+        layers.append(requantise(f"{name}_codes", name, co, shift=7))
+        return f"{name}_codes"
+
+    x = conv("first", "image", 3, 16, 3, 2)
+    for n, (ci, co, stride) in enumerate(((16, 32, 1), (32, 64, 2), (64, 64, 1)), start=1):
+        x = conv(f"depth{n}", x, ci, ci, 3, stride, groups=ci)
+        x = conv(f"point{n}", x, ci, co, 1)
+    layers += [AvgPool("pool", x, (8, 8), (8, 8)), requantise("pooled", "pool", 64, shift=6),
+               Flatten("flat", "pooled"),
+               Dense("scores", "flat", digits(rng, (10, 64)), int64(rng.integers(-50, 50, 10)),
+                     int64([4] * 10)), ArgMax("class", "scores")]
+    return Network(tuple(layers))
+
+
 def vgg16_imagenet() -> tuple[LayerShape, ...]:
     """Return VGG-16's convolutions on 224 x 224 images (K. Simonyan, A. Zisserman, 2015)."""
     from hwgen.compress.shapes import vgg16
