@@ -106,7 +106,7 @@ def resnet8(seed: int = 0, mask: Mask | None = None, *, codes: bool = False) -> 
 
 
 def mobilenet(seed: int = 0) -> Network:
-    """Return a small network of depthwise 3x3 and 1x1 convolutions, as MobileNet's, of drawn weights
+    """Return a small network of depthwise 3x3 and 1x1 convolutions, as MobileNet's, weights drawn
     (A. Howard et al., "MobileNets", 2017): 32x32x3, two of its strides 2, ten classes.
     """
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """The NFU beside DianNao: as published, the unmodified and the modified build; the same layers.
 
-``python -m benchmarks.nfu_table [--sizes FILE] [--json FILE]``. Cycles and lane use are those of the
+``python -m benchmarks.nfu_table [--sizes FILE] [--json FILE]``. Cycles and lane use are of the
 convolutions of AlexNet and VGG-16 at Tn = 16, compute-bound (see benchmarks.nfu_cycles); buffer
-traffic is what NBin and SB give to the lanes in those cycles. Positions, block RAMs and clock come
+traffic is what NBin and SB give to the lanes in those cycles. Positions, block RAMs and clock are
 from FILE, the rows of ``benchmarks.nfu_area --json``, and of ``benchmarks.nfu_place --json``.
 
 Ref: T. Chen et al., "DianNao", ASPLOS 2014: Tn = 16, 16-bit numbers, 0.98 GHz in 65 nm, 452 GOP/s.
