@@ -18,7 +18,7 @@ from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.config import SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
-from hwgen.nfu.top import AxiTop, ChipTop
+from hwgen.nfu.top import AxiTop, ChipTop, port_list
 from hwgen.progress import Progress, silent
 from hwgen.verilog import to_verilog
 
@@ -146,6 +146,7 @@ def ports_json(network: Network, program: Program) -> dict[str, Any]:
         "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "nfu",
         "top": "top", "clock": "clk", "reset": "rst", "control": "s_axil", "interrupt": "interrupt",
         "memory": "chip" if config.memory_bytes else "m_axi",
+        "ports": [list(port) for port in port_list(config)],
         "registers": {register.name: register.offset for register in isa.REGISTERS},
         "memory_window": isa.MEMORY_WINDOW if config.memory_bytes else None,
         "memory_bytes": program.size, "word_bytes": config.word_bytes,
