@@ -5,9 +5,9 @@ while a COMPUTE runs the next job is loaded beside it, and what is still there i
 
     LOAD j+1 ... | COMPUTE j+1 | STORE j | LOAD j+2 ... | COMPUTE j+2 | STORE j+1 | ...
 
-Constants (weights, taps, parameters) are loaded further ahead, for one of the next jobs, while the
-array is busy anyway: if a buffer has room that no job in between needs, and the next COMPUTE does
-not start later for it.
+Data are loaded further ahead too, for one of the next jobs, while the array is busy anyway: if a
+buffer has room that no job in between needs, if pixels are stored already, and if the next COMPUTE
+does not start later for it.
 
 An instruction waits only where it must: a COMPUTE for its LOADs; a LOAD for the COMPUTE whose data
 it goes over, and for the STORE of what it reads; a COMPUTE for the STORE of the lines it goes over.
@@ -15,7 +15,7 @@ it goes over, and for the STORE of what it reads; a COMPUTE for the STORE of the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hwgen.nfu import isa
@@ -24,8 +24,7 @@ from hwgen.nfu.compiler.pieces import Blob, Job, Piece
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer, Instruction, Op
 
-AHEAD = 48                    # jobs whose constants may be loaded ahead
-CONSTANT = (Buffer.SB, Buffer.TAPS, Buffer.PARAMETERS, Buffer.TABLE)
+AHEAD = 48                    # jobs whose data may be loaded ahead
 Span = tuple[int, int]        # first line, line behind the last one
 
 
@@ -177,7 +176,7 @@ class Scheduler:
         if self._storing and overlap(self._storing[1], spans[None]):
             values["wait_store"] = 1
             self._storing = None
-        self._ahead(Instruction(Op.COMPUTE, values), spans, upcoming)
+        self._ahead(Instruction(Op.COMPUTE, values), job, spans, upcoming)
         last = self._loading
         if last is not None and last.buffer in spans and overlap(last.span, spans[last.buffer]):
             values["wait_load"] = 1
@@ -188,36 +187,54 @@ class Scheduler:
         self._running = spans
         self._pending = (job.store, spans[None]) if job.store is not None else None
 
-    def _ahead(self, compute: Instruction, spans: dict[Buffer | None, Span],
+    def _ahead(self, compute: Instruction, job: Job, spans: dict[Buffer | None, Span],
                upcoming: Sequence[Job]) -> None:
-        """Load constants of later jobs for as long as this COMPUTE does not start later for it."""
+        """Load what later jobs need for as long as this COMPUTE does not start later for it."""
         without = replace(self.clock)
         without.step(compute)
         needed = {buffer: [part[buffer] for part in (self._running, spans) if buffer in part]
                   for buffer in Buffer}
+        stores = [job.store] if job.store is not None else []
+        if self._pending is not None:
+            stores.append(self._pending[0])
         full: set[Buffer] = set()
-        for job in upcoming:
-            for buffer, blob in job.blobs.items():
+        for later in upcoming:
+            for buffer, key, sources, lines in self._wanted(later):
                 ring = self._buffers[buffer]
-                if id(blob) in ring.held:
-                    needed[buffer].append(ring.held[id(blob)])
+                if key in ring.held:
+                    needed[buffer].append(ring.held[key])
                     continue
-                span = ring.next_span(lines_of(blob, self.config))
+                span = ring.next_span(lines)
                 if buffer in full or span[1] > ring.size or any(
-                        overlap(span, other) for other in needed[buffer]):
+                        overlap(span, other) for other in needed[buffer]) or any(
+                        isinstance(source, Piece) and source.meets(store)
+                        for source in sources for store in stores):
                     full.add(buffer)
                     continue
-                load = Load(buffer, span, blob)
                 with_load = replace(self.clock)
-                with_load.step(Instruction(Op.LOAD, geometry(blob, self.config)))
+                for source in sources:
+                    with_load.step(Instruction(Op.LOAD, geometry(source, self.config)))
                 with_load.step(compute)
                 if with_load.now > without.now:
                     return
-                ring.find(id(blob), lines_of(blob, self.config))
+                ring.find(key, lines)
                 needed[buffer].append(span)
-                self._load(load)
-            if len(full) == len(CONSTANT):
+                line = span[0]
+                for source in sources:
+                    size = source.words if isinstance(source, Piece) else lines
+                    self._load(Load(buffer, (line, line + size), source))
+                    line += size
+            if later.store is not None:
+                stores.append(later.store)
+            if len(full) == len(Buffer):
                 return
+
+    def _wanted(self, job: Job) -> Iterator[tuple[Buffer, Hashable, Sequence[Piece | Blob], int]]:
+        """Yield buffer, key, what to load and how many lines, of all that a job needs."""
+        for buffer, blob in job.blobs.items():
+            yield buffer, id(blob), (blob,), lines_of(blob, self.config)
+        if job.pixels:
+            yield Buffer.NBIN, tuple(piece.key for piece in job.pixels), job.pixels, job.words
 
     def _load(self, load: Load) -> None:
         values = {"buffer": int(load.buffer), "line": load.span[0]}
