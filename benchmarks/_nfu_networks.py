@@ -58,10 +58,11 @@ def one_layer(shape: LayerShape, weight: Int64Array | None = None, *, stride: in
     return Network((source, conv, requantise("codes", "conv", shape.co)))
 
 
-def resnet8(seed: int = 0, mask: Mask | None = None) -> Network:
+def resnet8(seed: int = 0, mask: Mask | None = None, *, codes: bool = False) -> Network:
     """Return MLPerf Tiny's ResNet-8 (32x32x3, 16-32-64 channels, ten classes).
 
-    Parameters: mask, (layer name, shape of the weights) -> 0 or 1 for each weight.
+    Parameters: mask, (layer name, shape of the weights) -> 0 or 1 for each weight; codes, the last
+    convolution of a block is requantised before the addition, as `hwgen compress` has it.
     """
     rng = np.random.default_rng(seed)
     layers: list[Layer] = [Input("image", 3, 32, 32, 0, 255, 8)]
@@ -88,8 +89,11 @@ def resnet8(seed: int = 0, mask: Mask | None = None) -> Network:
             conv(f"{name}_short", x, ci, co, 1, stride)
             layers.append(requantise(f"{name}_shortcut", f"{name}_short", co, lo=-128, hi=127))
             short = f"{name}_shortcut"
+        if codes:
+            layers.append(requantise(f"{name}_act2", way, co, lo=-128, hi=127))
+            way = f"{name}_act2"
         # The shortcut's frac 4, lifted to the 8 of the sums.
-        layers.append(Add(f"{name}_add", (way, short), (0, 4)))
+        layers.append(Add(f"{name}_add", (way, short), (0, 0 if codes else 4)))
         layers.append(requantise(f"{name}_out", f"{name}_add", co))
         x, ci = f"{name}_out", co
     layers.append(AvgPool("pool", x, (8, 8), (8, 8)))
@@ -98,6 +102,33 @@ def resnet8(seed: int = 0, mask: Mask | None = None) -> Network:
     layers.append(Dense("scores", "flat", digits(rng, (10, 64)), int64(rng.integers(-50, 50, 10)),
                         int64([4] * 10)))
     layers.append(ArgMax("class", "scores"))
+    return Network(tuple(layers))
+
+
+def mobilenet(seed: int = 0) -> Network:
+    """Return a small network of depthwise 3x3 and 1x1 convolutions, as MobileNet's, weights drawn
+    (A. Howard et al., "MobileNets", 2017): 32x32x3, two of its strides 2, ten classes.
+    """
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = [Input("image", 3, 32, 32, 0, 255, 8)]
+
+    def conv(name: str, source: str, ci: int, co: int, kernel: int, stride: int = 1,
+             groups: int = 1) -> str:
+        weight = digits(rng, (co, ci // groups, kernel, kernel))
+        pad = (kernel - 1) // 2
+        layers.append(Conv2d(name, source, weight, int64(rng.integers(-50, 50, co)),
+                             int64([4] * co), (stride, stride), (pad,) * 4, (1, 1), groups))
+        layers.append(requantise(f"{name}_codes", name, co, shift=7))
+        return f"{name}_codes"
+
+    x = conv("first", "image", 3, 16, 3, 2)
+    for n, (ci, co, stride) in enumerate(((16, 32, 1), (32, 64, 2), (64, 64, 1)), start=1):
+        x = conv(f"depth{n}", x, ci, ci, 3, stride, groups=ci)
+        x = conv(f"point{n}", x, ci, co, 1)
+    layers += [AvgPool("pool", x, (8, 8), (8, 8)), requantise("pooled", "pool", 64, shift=6),
+               Flatten("flat", "pooled"),
+               Dense("scores", "flat", digits(rng, (10, 64)), int64(rng.integers(-50, 50, 10)),
+                     int64([4] * 10)), ArgMax("class", "scores")]
     return Network(tuple(layers))
 
 

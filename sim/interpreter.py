@@ -233,25 +233,26 @@ class Interpreter:
                 reads.append(("table", 0, isa.SEGMENTS))
         return reads, [("nbout", out, out + pixels)]
 
-    def _places(self, one: Instruction) -> list[tuple[int, int, int]]:
-        """Return (offset, dy, dx) of each step."""
+    def _places(self, one: Instruction) -> list[tuple[int, int, int, int]]:
+        """Return (offset, dy, dx, of the other sign) of each step."""
         if not self.config.multipliers:
             taps = self.taps[one["tap_line"] : one["tap_line"] + one["steps"]]
-            return [(tap["offset"], tap["dy"], tap["dx"]) for tap in taps]
+            return [(tap["offset"], tap["dy"], tap["dx"], tap["other"]) for tap in taps]
         found, offset = [], 0
         for _ in range(one["tiles"]):
             for r in range(one["kernel_h"]):
                 for s in range(one["kernel_w"]):
-                    found.append((offset, r * one["tap_y"], s * one["tap_x"]))
+                    found.append((offset, r * one["tap_y"], s * one["tap_x"], 0))
                     offset += one["tap_col"] if s < one["kernel_w"] - 1 else 0
                 offset += one["tap_row"] if r < one["kernel_h"] - 1 else 0
             offset += one["tap_tile"]
         return found
 
-    def _gathered(self, one: Instruction, places: list[tuple[int, int, int]]
+    def _gathered(self, one: Instruction, places: list[tuple[int, int, int, int]]
                   ) -> tuple[Int64Array, npt.NDArray[np.bool_], Int64Array]:
         row, col = (index.reshape(-1, 1) for index in np.indices((one["rows"], one["cols"])))
-        offset, dy, dx = (np.array(part, np.int64)[None, :] for part in zip(*places, strict=True))
+        offset, dy, dx, other = (np.array(part, np.int64)[None, :]
+                                 for part in zip(*places, strict=True))
         lines = one["in_line"] + row * one["in_row"] + col * one["in_col"] + offset & 0xFFFF
         y = one["y"] + row * one["step_y"] + dy
         x = one["x"] + col * one["step_x"] + dx
@@ -260,9 +261,16 @@ class Interpreter:
             raise HwgenError("A tap reads beyond NBin")
         lines = np.where(inside, lines, 0)
         values = self.nbin[lines]
-        if one["signed"]:
-            bits = self.config.act_bits
-            values = np.where(values >> bits - 1, values - (1 << bits), values)
+        half = self.config.tn // 2
+        if one["left"]:
+            values = np.where((inside & (x == 0))[:, :, None] & (np.arange(2 * half) < half), 0,
+                              values)
+        if one["right"]:
+            last = inside & (x == one["width"] - 1)
+            values = np.where(last[:, :, None] & (np.arange(2 * half) >= half), 0, values)
+        bits = self.config.act_bits
+        signed = (other ^ one["signed"])[:, :, None] == 1
+        values = np.where(signed & (values >> bits - 1 == 1), values - (1 << bits), values)
         return values, inside, lines
 
     def _finish(self, one: Instruction, sums: Int64Array, position: int) -> Int64Array:

@@ -42,7 +42,7 @@ def rtl(
     clock: Annotated[
         float | None,
         typer.Option("--clock", metavar="MHZ",
-                     help="Stream: the clock of the constraint files; default 100."),
+                     help="The clock of the constraint files; default 100."),
     ] = None,
     tn: Annotated[
         int | None, typer.Option("--tn", metavar="N", help="nfu: lanes, 4, 8, 16 (default) or 32.")
@@ -58,17 +58,16 @@ def rtl(
 ) -> None:
     """Write the Verilog of a network file.
 
-    DIR gets net.npz, top.v, ports.json, plan.json; of an NFU also program.bin and nfu.json; of a
-    streaming engine, for a project that takes it in, top.core (FuseSoC), top_instance.v,
-    constraints/ and tb/, a test bench in plain Verilog.
+    DIR gets net.npz, top.v, ports.json, plan.json; of an NFU also program.bin and nfu.json; for a
+    project that takes it in, top.core (FuseSoC), top_instance.v, constraints/ and, of a streaming
+    engine, tb/, a test bench in plain Verilog.
     """
     if engine == "stream" and (tn, code, memory) != (None, None, None):
         raise HwgenError("--tn, --code and --memory are of --engine nfu")
-    if engine == "nfu" and any(
-        one is not None for one in (cycles, target, pixels, frame, clock)
-    ):
-        raise HwgenError("--cycles-per-pixel, --fit, --pixels-per-cycle, --frame and --clock are "
-                         "of --engine stream")
+    if engine == "nfu" and any(one is not None for one in (cycles, target, pixels, frame)):
+        raise HwgenError(
+            "--cycles-per-pixel, --fit, --pixels-per-cycle and --frame are of --engine stream"
+        )
     if pixels not in (None, 1, 2, 4):
         raise HwgenError(f"--pixels-per-cycle: 1, 2 or 4 needed, not {pixels}")
     if cycles is not None and target is not None:
@@ -76,6 +75,8 @@ def rtl(
     size = None if frame is None else _size(frame)
     common.existing_file(net)
     common.writable_folder(out)
+    from hwgen.integrate.files import MHZ, write_files
+
     with common.progress_display() as progress:
         if engine == "nfu":
             from hwgen.nfu import emit as nfu_emit
@@ -83,7 +84,8 @@ def rtl(
             plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
                                          axi=memory == "axi", progress=progress)
         else:
-            plan = _stream(net, out, cycles, target, pixels or 1, size, clock, progress)
+            plan = _stream(net, out, cycles, target, pixels or 1, size, progress)
+        write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     take_records(net.parent, out, plan["digest"])
     common.say(
         f"{out}: {len(plan['layers'])} layers, {common.number(plan['interval'])} cycles an image; "
@@ -98,11 +100,9 @@ def _stream(
     target: str | None,
     pixels: int,
     frame: tuple[int, int] | None,
-    clock: float | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The streaming engine, and what a larger project needs beside its top.v."""
-    from hwgen.integrate.files import MHZ, write_files
+    """The streaming engine and its test bench."""
     from hwgen.sim.plain import write_bench
     from hwgen.stream import emit
     from hwgen.stream.layer_plan import Options
@@ -110,7 +110,6 @@ def _stream(
     plan = emit.write_design(net, out, options=Options(pixels=pixels), cycles_per_pixel=cycles,
                              frame=frame,
                              chip=None if target is None else chip(target), progress=progress)
-    write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     write_bench(out)
     return plan
 

@@ -7,6 +7,7 @@
     constraints/top.lpf   for nextpnr-ecp5 and Diamond
 
 They are written from ports.json alone, so they fit every engine that has one clock and one reset.
+An engine whose ports.json lists its ports (``ports``) has no test bench beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,24 @@ from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic
 
 MHZ = 100.0  # the clock asked for where the user says nothing
+BENCH = """\
+  bench:
+    files:
+      - tb/top_tb.v
+      - tb/stimulus.hex: {file_type: user, copyto: stimulus.hex}
+      - tb/expected.hex: {file_type: user, copyto: expected.hex}
+    file_type: systemVerilogSource
+"""
+SIMULATION = """\
+  sim:
+    <<: *default
+    default_tool: icarus
+    filesets_append: [bench]
+    toplevel: top_tb
+    tools:
+      icarus: {iverilog_options: [-g2012]}
+      verilator: {mode: binary, verilator_options: [--timing, -Wno-fatal, -Wno-lint]}
+"""
 
 
 def write_files(out: Path, ports: Mapping[str, Any], *, mhz: float = MHZ) -> None:
@@ -50,6 +69,7 @@ def core_file(ports: Mapping[str, Any]) -> str:
     Ref: FuseSoC user guide, "CAPI2 core description format".
     """
     name = f"::hwgen_{ports['engine']}_{ports['digest'][:12]}:{ports['version']}"
+    bench, simulation = ("", "") if "ports" in ports else (BENCH, SIMULATION)
     return f"""CAPI=2:
 {_head(ports, "#")}name: "{name}"
 description: "{ports['engine']} engine of a convolutional network, without multipliers"
@@ -58,13 +78,7 @@ filesets:
   rtl:
     files: [top.v]
     file_type: verilogSource
-  bench:
-    files:
-      - tb/top_tb.v
-      - tb/stimulus.hex: {{file_type: user, copyto: stimulus.hex}}
-      - tb/expected.hex: {{file_type: user, copyto: expected.hex}}
-    file_type: systemVerilogSource
-  clock_sdc:
+{bench}  clock_sdc:
     files: [constraints/top.sdc]
     file_type: SDC
   clock_xdc:
@@ -75,15 +89,7 @@ targets:
   default: &default
     filesets: [rtl]
     toplevel: {ports['top']}
-  sim:
-    <<: *default
-    default_tool: icarus
-    filesets_append: [bench]
-    toplevel: top_tb
-    tools:
-      icarus: {{iverilog_options: [-g2012]}}
-      verilator: {{mode: binary, verilator_options: [--timing, -Wno-fatal, -Wno-lint]}}
-  vivado:
+{simulation}  vivado:
     <<: *default
     filesets_append: [clock_xdc]
 """
@@ -91,6 +97,8 @@ targets:
 
 def port_list(ports: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     """Return (direction, name, bits) of each port of the top, clock and reset first."""
+    if "ports" in ports:
+        return [(str(way), str(name), int(bits)) for way, name, bits in ports["ports"]]
     source, sink = ports["input"], ports["output"]
     found = [("input", ports["clock"], 1), ("input", ports["reset"], 1)]
     for port, out in ((source, False), (sink, True)):
@@ -111,6 +119,9 @@ def instance(ports: Mapping[str, Any]) -> str:
     """Return Verilog to paste: wires, the instance, and where the fields of a result lie."""
     listed = port_list(ports)
     lines = [_head(ports, "//").rstrip()]
+    if "ports" in ports:
+        lines.append(f"// s_axil: registers. {ports['interval']} cycles an image.")
+        return _pasted(ports, lines, listed)
     lines.append(
         f"// {ports['input']['beats']} beats an image in, {ports['output']['beats']} out; the last "
         f"has tlast. {ports['interval']} cycles an image."
@@ -121,6 +132,11 @@ def instance(ports: Mapping[str, Any]) -> str:
             kind = "signed" if field["signed"] else "unsigned"
             bits = f"{port['prefix']}_tdata[{top}:{field['offset']}]"
             lines.append(f"//   {name} {bits}  {field['name']}, {kind}")
+    return _pasted(ports, lines, listed)
+
+
+def _pasted(ports: Mapping[str, Any], lines: list[str], listed: list[tuple[str, str, int]]) -> str:
+    """Return the comments, then wires and the instance."""
     lines += [
         f"wire {f'[{bits - 1}:0] ' if bits > 1 else ''}{name};"
         for _, name, bits in listed

@@ -36,8 +36,10 @@ class LaneArray(wiring.Component):
 
     Members
     -------
-    start, fields : In, as of the walk.
-    line, sb_line, marks : In, of stage 3; covered : In, inside the block, of stage 4.
+    start, fields : In, as of the walk; the array takes each field when the COMPUTE before needs it
+    no more. turn : Out, one cycle: the last ones were taken. near : Out, a cycle before a pixel's
+    sums.
+    line, sb_line, marks : In, of stage 3; covered, halves, other : In, of the walk, of stage 4.
     sums, take, ending : Out, a pixel's sums for the finisher.
     kept : Out, the last pixel's sums were kept as partial sums.
     nbin_write, nbin_line, nbin_data : In. sb_write, sb_write_line, sb_word, sb_data : In.
@@ -55,7 +57,8 @@ class LaneArray(wiring.Component):
         super().__init__({
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
             "line": In(range(config.nbin_lines)), "sb_line": In(range(config.sb_lines)),
-            "marks": In(MARKS), "covered": In(1),
+            "marks": In(MARKS), "covered": In(1), "halves": In(2), "other": In(1),
+            "turn": Out(1), "near": Out(1),
             "sums": Out(config.tn * config.acc_bits), "take": Out(1), "ending": Out(1),
             "kept": Out(1), "overflow": Out(1),
             "nbin_write": In(1), "nbin_line": In(range(config.nbin_lines)), "nbin_data": In(word),
@@ -66,6 +69,7 @@ class LaneArray(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self.config
+        self._turns(m)
         # marks[n] is of stage 3 + n.
         marks = [self.marks]
         for n in range(self.latency):
@@ -93,6 +97,26 @@ class LaneArray(wiring.Component):
         self._out(m, marks, sums, maxima)
         return m
 
+    def _turns(self, m: Module) -> None:
+        """Take the fields of a COMPUTE behind the last step of the one before, stage by stage.
+
+        Stage s of its first step is s + 3 cycles behind ``start``; a step of the one before was
+        there at least 4 cycles earlier. Maxima are not overlapped, and need theirs early.
+        """
+        last = self.latency + 3                    # 8 + L
+        since = Signal(last + 1, name="since")
+        m.d.sync += since.eq(since << 1 | self.start)
+        self.signed, self.first = Signal(name="signed_4"), Signal(name="first_6")
+        self.last, self.max = Signal(name="last_8"), Signal(name="max_8")
+        self.reading = since[last - 3]
+        m.d.comb += self.turn.eq(since[last - 1] | (since[3] & self.fields.max))
+        with m.If(since[3]):
+            m.d.sync += self.signed.eq(self.fields.signed)
+        with m.If(self.reading):
+            m.d.sync += self.first.eq(self.fields.first)
+        with m.If(self.turn):
+            m.d.sync += [self.last.eq(self.fields.last), self.max.eq(self.fields.max)]
+
     def _activations(self, m: Module) -> tuple[Value, Value]:
         """NBin and its output register: tn signed activations of stage 5, 0 outside."""
         config = self.config
@@ -106,8 +130,9 @@ class LaneArray(wiring.Component):
         for n in range(config.tn):
             lane = Signal(signed(bits + 1), name=f"x_{n}", reset_less=True)
             raw = read.data[n * bits : (n + 1) * bits]
-            minus = raw[-1] & self.fields.signed
-            m.d.sync += lane.eq(Mux(self.covered, Cat(raw, minus), 0))
+            minus = raw[-1] & (self.signed ^ self.other)
+            here = self.halves[n * 2 // config.tn]
+            m.d.sync += lane.eq(Mux(here, Cat(raw, minus), 0))
             lanes.append(lane)
         covered = Signal(name="covered_5", reset_less=True)
         m.d.sync += covered.eq(self.covered)
@@ -137,20 +162,21 @@ class LaneArray(wiring.Component):
         read_at = Signal(range(config.nbout_lines), name="read_at")
         write_at = Signal(range(config.nbout_lines * 2), name="write_at")
         before = Signal(width, name="earlier", reset_less=True)
-        keep = behind.valid & behind.last & ~self.fields.last
+        keep = behind.valid & behind.last & ~self.last
         m.d.comb += [
             read.en.eq(1), read.addr.eq(read_at), sums.earlier.eq(before),
             write.addr.eq(write_at), write.data.eq(sums.sums), write.en.eq(keep & ~write_at[-1]),
             self.overflow.eq(keep & write_at[-1]), self.kept.eq(keep & behind.ending),
         ]
-        m.d.sync += before.eq(Mux(self.fields.first, 0, read.data))
-        with m.If(self.start):
-            m.d.sync += [read_at.eq(self.fields.out_line), write_at.eq(self.fields.out_line)]
-        with m.Else():
-            with m.If(ahead.valid & ahead.last):
-                m.d.sync += read_at.eq(read_at + 1)
-            with m.If(keep):
-                m.d.sync += write_at.eq(write_at + 1)
+        m.d.sync += before.eq(Mux(self.first, 0, read.data))
+        with m.If(self.reading):
+            m.d.sync += read_at.eq(self.fields.out_line)
+        with m.Elif(ahead.valid & ahead.last):
+            m.d.sync += read_at.eq(read_at + 1)
+        with m.If(self.turn):
+            m.d.sync += write_at.eq(self.fields.out_line)
+        with m.Elif(keep):
+            m.d.sync += write_at.eq(write_at + 1)
 
     def _out(self, m: Module, marks: list[Any], sums: Accumulators, maxima: Maxima) -> None:
         config = self.config
@@ -160,10 +186,13 @@ class LaneArray(wiring.Component):
             for part in (maxima.largest[n * wide : (n + 1) * wide] for n in range(config.tn))
         ))
         early, late = marks[self.max_latency], marks[self.latency]
-        chosen = Signal(MARKS, name="chosen")
+        chosen, soon = Signal(MARKS, name="chosen"), Signal(MARKS, name="soon")
         m.d.comb += [
-            chosen.eq(Mux(self.fields.max, early.as_value(), late.as_value())),
-            self.sums.eq(Mux(self.fields.max, largest, sums.sums)),
-            self.take.eq(chosen.valid & chosen.last & self.fields.last),
+            chosen.eq(Mux(self.max, early.as_value(), late.as_value())),
+            soon.eq(Mux(self.max, marks[self.max_latency - 1].as_value(),
+                        marks[self.latency - 1].as_value())),
+            self.near.eq(soon.valid & soon.last),
+            self.sums.eq(Mux(self.max, largest, sums.sums)),
+            self.take.eq(chosen.valid & chosen.last & self.last),
             self.ending.eq(chosen.ending),
         ]

@@ -34,7 +34,9 @@ class Clock:
     """The time at which each unit is free.
 
     Parameters: config; memory; now, when the dispatcher fetches; load_free, compute_free,
-    store_free; computing, cycles in which a COMPUTE runs; words read and written.
+    store_free; older_free, when only the newest COMPUTE is under way; walk_free, when another one
+    may start behind it; rest_free, that less its steps; maximum, the newest is of maxima;
+    computing, cycles in which a COMPUTE runs; words read and written.
     """
 
     config: Config
@@ -43,6 +45,10 @@ class Clock:
     load_free: int = 0
     compute_free: int = 0
     store_free: int = 0
+    older_free: int = 0
+    walk_free: int = 0
+    rest_free: int = 0
+    maximum: bool = False
     computing: int = 0
     read_words: int = 0
     written_words: int = 0
@@ -56,10 +62,14 @@ class Clock:
         waits = [ready]
         if one["wait_load"] or one.op is Op.LOAD:
             waits.append(self.load_free)
-        if one["wait_compute"] or one.op is Op.COMPUTE:
+        if one["wait_compute"]:
             waits.append(self.compute_free)
         if one["wait_store"] or one.op is Op.STORE:
             waits.append(self.store_free)
+        if one.op is Op.COMPUTE:
+            waits.append(self._compute_start(one))
+        if one.op in (Op.LOAD, Op.STORE):
+            waits.append(self.older_free)
         start = max(waits)
         self.now = start + 1
         match one.op:
@@ -74,15 +84,33 @@ class Clock:
                 self.store_free = (start + one["rows"] * one["planes"] * run + STORE
                                    + self.memory.answer)
             case Op.COMPUTE:
-                cycles = compute_cycles(one, self.config)
-                self.computing += cycles
-                self.compute_free = start + 1 + cycles
+                self._compute(one, start)
             case Op.END:
                 self.now = start + 2
 
 
+    def _compute_start(self, one: Instruction) -> int:
+        """Return when a COMPUTE can start behind those before (hwgen.nfu.compute)."""
+        if self.maximum or one["max"]:
+            return self.compute_free + 1
+        return min(self.compute_free, max(
+            self.walk_free, self.older_free, self.rest_free - one["steps"])) + 1
+
+    def _compute(self, one: Instruction, start: int) -> None:
+        end = start + 1 + compute_cycles(one, self.config)
+        self.computing += end - max(start + 1, self.compute_free)
+        self.older_free, self.compute_free = self.compute_free, end
+        pixels, levels = one["rows"] * one["cols"], (self.config.tn - 1).bit_length()
+        self.walk_free = start + max(3 + pixels * one["period"], 11 + levels + one["steps"])
+        self.rest_free, self.maximum = 0, bool(one["max"])
+        if one["last"]:
+            final = start + 2 + (pixels - 1) * one["period"] + one["steps"]
+            self.rest_free = (final + self.config.groups * one["digits"]
+                              + finish_latency(self.config) - 2)
+
+
 def compute_cycles(one: Instruction, config: Config) -> int:
-    """Return the cycles for which a COMPUTE is busy."""
+    """Return the cycles from a COMPUTE's start to its end."""
     levels = (config.tn - 1).bit_length()
     pixels = one["rows"] * one["cols"]
     cycles = (pixels - 1) * one["period"] + one["steps"]

@@ -37,13 +37,23 @@ def fill_layout(config: Config) -> data.StructLayout:
 
 
 class Compute(wiring.Component):
-    """Executes one COMPUTE after the other.
+    """Executes one COMPUTE after the other; the walk of one begins while the sums of the one before
+    are still being finished::
+
+        walk      |  A             |4|  B             |
+        array        |  A             |4|  B             |
+        finisher        |  A             | |  B             |
+
+    Fields are taken by the array and by the finisher as late as they need them. B starts so that
+    A's last code is written before B's first pixel is finished; maxima are not overlapped.
 
     Parameters: config.
 
     Members
     -------
-    start : In, with fields; only when not busy. busy : Out. overflow : Out, a line beyond NBout.
+    start : In, with fields; only when ``open``. open : Out, that COMPUTE whose fields were there in
+    the cycle before may start. busy : Out, one is not at its end; older : Out, two are not.
+    overflow : Out, a line beyond NBout.
     stop : In, give up at once.
     fill : In, a word for one of the buffers (one of its flags is high).
     read_line : In, codes : Out, the codes of NBout, 1 cycle behind.
@@ -55,7 +65,8 @@ class Compute(wiring.Component):
         self.finisher = Finisher(config=config)
         super().__init__({
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*used_fields(config))),
-            "busy": Out(1), "overflow": Out(1), "fill": In(fill_layout(config)),
+            "open": Out(1), "busy": Out(1), "older": Out(1), "overflow": Out(1),
+            "fill": In(fill_layout(config)),
             "read_line": In(range(config.nbout_lines)), "codes": Out(8 * config.word_bytes),
         })
 
@@ -66,18 +77,19 @@ class Compute(wiring.Component):
         started = Signal(name="started")
         m.d.sync += started.eq(self.start)
         with m.If(self.start):
-            m.d.sync += [fields.eq(self.fields), self.busy.eq(1)]
+            m.d.sync += fields.eq(self.fields)
         m.d.comb += walk.stop.eq(self.stop)
-        with m.If(array.kept | finisher.done | self.overflow | self.stop):
-            m.d.sync += self.busy.eq(0)
         for name, part in (("walk", walk), ("array", array), ("finisher", finisher)):
             add(m, platform, name, part)
-            m.d.comb += [part.start.eq(started)]
+        for part in (walk, array):
+            m.d.comb += part.start.eq(started)
             m.d.comb += [getattr(part.fields, field).eq(getattr(fields, field))
                          for field in part.fields.shape().members]
+        self._overlap(m, fields)
         m.d.comb += [
             array.line.eq(walk.line), array.sb_line.eq(walk.sb_line),
-            array.covered.eq(walk.covered),
+            array.covered.eq(walk.covered), array.halves.eq(walk.halves),
+            array.other.eq(walk.other),
             array.marks.valid.eq(walk.valid), array.marks.first.eq(walk.first),
             array.marks.last.eq(walk.last), array.marks.ending.eq(walk.ending),
             finisher.sums.eq(array.sums), finisher.take.eq(array.take),
@@ -87,6 +99,41 @@ class Compute(wiring.Component):
         self._fill(m)
         self._codes(m)
         return m
+
+    def _overlap(self, m: Module, fields: Signal) -> None:
+        """Hand the fields to the finisher in time; tell when another COMPUTE may start."""
+        walk, array, finisher = self.walk, self.array, self.finisher
+        kept = Signal(finisher.fields.shape(), name="fields_finish")
+        # ``pending``: not yet with the finisher; ``fresh``: to be given with the next pixel.
+        pending, fresh = Signal(name="pending"), Signal(name="fresh")
+        unfinished, rest = Signal(2, name="unfinished"), Signal(range(64), name="rest")
+        given = Signal(name="given")
+        m.d.comb += [
+            given.eq(fresh & array.near), finisher.fields.eq(kept),
+            self.busy.eq(unfinished != 0), self.older.eq(unfinished[1]),
+        ]
+        m.d.sync += [
+            finisher.start.eq(given),
+            unfinished.eq(unfinished + self.start - (array.kept | finisher.done)),
+            self.open.eq((unfinished == 0) | (
+                ~walk.walking & ~pending & ~unfinished[1] & ~fields.max & ~self.fields.max
+                & (rest <= self.fields.steps))),
+        ]
+        with m.If(array.turn & pending):
+            m.d.sync += fresh.eq(1)
+        with m.If(given):
+            m.d.sync += [fresh.eq(0), pending.eq(0)]
+            m.d.sync += [getattr(kept, name).eq(getattr(fields, name))
+                         for name in kept.shape().members]
+        with m.If(self.start):
+            m.d.sync += pending.eq(1)
+        with m.If(walk.closing & fields.last):
+            time = fields.digits << (self.config.groups - 1).bit_length()     # of a pixel
+            m.d.sync += rest.eq(time + finisher.latency - 3)
+        with m.Elif(rest != 0):
+            m.d.sync += rest.eq(rest - 1)
+        with m.If(self.stop):
+            m.d.sync += [unfinished.eq(0), pending.eq(0), fresh.eq(0)]
 
     def _fill(self, m: Module) -> None:
         """Words from memory into the buffers."""

@@ -39,7 +39,7 @@ class Dispatcher(wiring.Component):
     status : Out.
     fetch : Out, read the instruction at ``position``; word_valid, word : In, its words.
     load, compute, store : Out, start the unit with the fields of ``instruction``.
-    load_busy, compute_busy, store_busy : In.
+    load_busy, compute_busy, store_busy : In. compute_open, compute_older : In, of Compute.
     fault : In, what a unit found, a Fault. stop : Out, give up.
     """
 
@@ -51,7 +51,7 @@ class Dispatcher(wiring.Component):
             "instruction": Out(8 * isa.INSTRUCTION_BYTES),
             "load": Out(1), "compute": Out(1), "store": Out(1),
             "load_busy": In(1), "compute_busy": In(1), "store_busy": In(1),
-            "fault": In(4), "stop": Out(1),
+            "compute_open": In(1), "compute_older": In(1), "fault": In(4), "stop": Out(1),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -62,10 +62,13 @@ class Dispatcher(wiring.Component):
         header = {field.name: field_value(self.instruction, field) for field in isa.HEADER}
         waiting = Signal(name="waiting")
         busy = Cat(self.load_busy, self.compute_busy, self.store_busy)
+        # Of COMPUTEs two may overlap; others wait until there is but the newest.
+        taken = Cat(self.load_busy | self.compute_older, ~self.compute_open,
+                    self.store_busy | self.compute_older)
         asked = Cat(header["wait_load"], header["wait_compute"], header["wait_store"])
         own = Signal(3, name="own")
         wrong, held = self._checks(m, header["opcode"], own), Signal(4, name="wrong_held")
-        m.d.comb += waiting.eq(((asked | own) & busy).any())
+        m.d.comb += waiting.eq((asked & busy | own & taken).any())
         with m.If(self.word_valid):
             m.d.sync += [self.instruction.eq(Cat(self.instruction, self.word)[
                 self.config.word_bytes * 8 :]), count.eq(count + 1)]
@@ -192,7 +195,8 @@ class Core(wiring.Component):
             dispatcher.clear.eq(self.clear), self.status.eq(dispatcher.status),
             dispatcher.word_valid.eq(loader.word_valid), dispatcher.word.eq(loader.word),
             dispatcher.load_busy.eq(loader.busy), dispatcher.store_busy.eq(storer.busy),
-            dispatcher.compute_busy.eq(compute.busy), compute.stop.eq(dispatcher.stop),
+            dispatcher.compute_busy.eq(compute.busy), dispatcher.compute_open.eq(compute.open),
+            dispatcher.compute_older.eq(compute.older), compute.stop.eq(dispatcher.stop),
             loader.start.eq(dispatcher.fetch | dispatcher.load),
             loader.fetch.eq(dispatcher.fetch), loader.buffer.eq(load["buffer"]),
             loader.line.eq(load["line"]), storer.start.eq(dispatcher.store),

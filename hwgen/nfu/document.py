@@ -43,7 +43,8 @@ multipliers, and counters that walk dense kernels.
 finisher's Tn / finishers x digits if that is more. LOAD, COMPUTE and STORE run side by side; each
 instruction says for which of them it waits, and every instruction waits for its own unit. Nothing
 checks that a LOAD does not go over lines in use: the compiler sees to that, and the interpreter
-refuses a program that does.
+refuses a program that does. A COMPUTE begins while the one before it is still being finished (not
+so one of maxima); a LOAD or STORE begins only when no more than the newest COMPUTE is under way.
 
 **Numbers.** Little-endian throughout. Activations are 8 or 16 bits, signed or not, as each COMPUTE
 says; padding is 0. A region holds a tensor as (channels / Tn, rows, columns, Tn); a word of memory
@@ -58,8 +59,9 @@ side in the lanes); the results of every task. `program.bin` is the first two.
 
 **Narrow layers.** A first layer's taps are spread over idle input lanes: the image is stored window
 by window. A tensor of at most Tn / 2 channels is kept as pairs of columns, channel by channel side
-by side, so that two pixels share the lanes. Both are only orders of places; nothing is added to the
-hardware.
+by side, so that two pixels share the lanes; of a tensor in pairs (2 p - 1, 2 p) the first pair's
+lower half and the last one's upper half of the lanes lie outside the image, and `left` and `right`
+make zeros of them. Otherwise these are only orders of places, and add nothing to the hardware.
 
 **Cost of more digits.** A step is repeated for as many digits as the longest of its Tn x Tn weights
 has: weights of one digit take one pass, 8-bit weights up to four (their canonical signed digits).

@@ -18,7 +18,7 @@ from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.config import SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
-from hwgen.nfu.top import AxiTop, ChipTop
+from hwgen.nfu.top import AxiTop, ChipTop, port_list
 from hwgen.progress import Progress, silent
 from hwgen.verilog import to_verilog
 
@@ -26,6 +26,7 @@ MEMORY = re.compile(
     r"^  reg \[(?P<msb>\d+):0\] (?P<name>\w+) \[(?P<top>\d+):0\];\n"
     r"  initial begin\n(?:    (?P=name)\[\d+\] = \d+'[dh]0+;\n)+  end\n", re.M)
 STEP = 1 << 12                # memory on chip is a multiple of it
+SAVED = 0.9                   # of the cycles, at most, are left with twice the finishers
 # Bits of an activation, an accumulator, a finished product; tried in this order.
 WIDTHS = ((8, 24, 32), (8, 32, 48), (16, 32, 48), (16, 40, 48))
 
@@ -92,6 +93,21 @@ def choose(network: Network, *, tn: int, code: str, axi: bool,
     if program is None:
         assert refused is not None
         raise refused
+    return with_finishers(network, program, 1 << 30 if not axi else 0, progress)
+
+
+def with_finishers(network: Network, program: Program, memory: int,
+                   progress: Progress = silent) -> Program:
+    """Return the program for twice the finishers, and twice again, as long as each doubling saves a
+    tenth of the cycles: multipliers of several digits keep few of them busy for long.
+    """
+    while program.config.finishers < program.config.tn:
+        config = replace(program.config, finishers=2 * program.config.finishers,
+                         memory_bytes=memory)
+        more = fitted(network, config, progress)
+        if estimate(more).cycles > SAVED * estimate(program).cycles:
+            break
+        program = more
     return program
 
 
@@ -146,6 +162,7 @@ def ports_json(network: Network, program: Program) -> dict[str, Any]:
         "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "nfu",
         "top": "top", "clock": "clk", "reset": "rst", "control": "s_axil", "interrupt": "interrupt",
         "memory": "chip" if config.memory_bytes else "m_axi",
+        "ports": [list(port) for port in port_list(config)],
         "registers": {register.name: register.offset for register in isa.REGISTERS},
         "memory_window": isa.MEMORY_WINDOW if config.memory_bytes else None,
         "memory_bytes": program.size, "word_bytes": config.word_bytes,

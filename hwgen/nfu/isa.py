@@ -95,6 +95,9 @@ COMPUTE = (
     Field("argmax", 0, 14, 1, "give the class in place of codes"),
     Field("argmax_first", 0, 15, 1, "these channels are the first of their pixel"),
     Field("hold", 0, 18, 1, "all steps use the first step's line of weights"),
+    Field("left", 0, 19, 1, "in the first column of the loaded block the lower half of the lanes "
+          "is 0"),
+    Field("right", 0, 20, 1, "in its last column the upper half is"),
     Field("digits", 0, 16, 2, "digits of the finisher's multipliers, 1 to 3"),
     Field("rows", 1, 0, 16, "rows of output pixels, at least 1"),
     Field("cols", 1, 16, 16, "columns of output pixels, at least 1"),
@@ -140,7 +143,9 @@ FIELDS: Mapping[Op, tuple[Field, ...]] = {
 TAP = (
     Field("offset", 0, 0, 16, "lines of NBin from the pixel's first line; modulo 2**16"),
     Field("dy", 0, 16, 8, "rows below the pixel's first tap"),
-    Field("dx", 0, 24, 8, "columns right of it"),
+    Field("dx", 0, 24, 7, "columns right of it"),
+    Field("other", 0, 31, 1, "its activations are signed where the COMPUTE says they are not, or "
+          "the other way round"),
 )
 # One digit of one channel's finishing parameters, 16 bytes.
 PARAMETER = (

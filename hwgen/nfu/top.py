@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, Module, Mux, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,7 @@ from hwgen.nfu.config import Config
 from hwgen.nfu.core import STATUS, Core
 from hwgen.verilog import add
 
-PREFIX = "s_axil_"
+PREFIX, AXI_PREFIX = "s_axil_", "m_axi_"
 
 
 class Registers(wiring.Component):
@@ -152,7 +152,7 @@ class AxiTop(wiring.Component):
         self.signature_axi = AxiSignature(data_bits=8 * config.word_bytes)
         super().__init__({
             **_prefixed(AxiLiteSignature(), PREFIX, In),
-            **_prefixed(self.signature_axi, "m_axi_", Out), "interrupt": Out(1),
+            **_prefixed(self.signature_axi, AXI_PREFIX, Out), "interrupt": Out(1),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -164,12 +164,25 @@ class AxiTop(wiring.Component):
             add(m, platform, name, part)
         _wire(m, self, registers.bus, PREFIX)
         for name, member in self.signature_axi.members.items():
-            outer, inner = getattr(self, f"m_axi_{name}"), getattr(master.bus, name)
+            outer, inner = getattr(self, f"{AXI_PREFIX}{name}"), getattr(master.bus, name)
             m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         _control(m, registers, core)
         wiring.connect(m, core.memory, master.runs)
         m.d.comb += self.interrupt.eq(registers.interrupt)
         return m
+
+
+def port_list(config: Config) -> list[tuple[str, str, int]]:
+    """Return (direction, name, bits) of each port of the top, clock and reset first."""
+    found = [("input", "clk", 1), ("input", "rst", 1)]
+    buses: list[tuple[str, wiring.Signature, Any]] = [(PREFIX, AxiLiteSignature(), In)]
+    if not config.memory_bytes:
+        buses.append((AXI_PREFIX, AxiSignature(data_bits=8 * config.word_bytes), Out))
+    for prefix, signature, flow in buses:
+        for name, member in _prefixed(signature, prefix, flow).items():
+            found.append(("output" if member.flow is Out else "input", name,
+                          Shape.cast(member.shape).width))
+    return [*found, ("output", "interrupt", 1)]
 
 
 def _prefixed(signature: wiring.Signature, prefix: str, flow: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Array, Module, Signal, signed, unsigned
+from amaranth import Array, Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,10 +30,10 @@ def fields_layout(*names: str) -> data.StructLayout:
     })
 
 
-TAP_LAYOUT = data.StructLayout({"offset": 16, "dy": 8, "dx": 8})
+TAP_LAYOUT = data.StructLayout({"offset": 16, "dy": 8, "dx": 7, "other": 1})
 COMMON = ("hold", "rows", "cols", "steps", "period", "sb_line", "in_line", "in_row", "in_col",
           "step_y", "step_x", "y", "x", "height", "width")
-LISTED = ("tap_line",)
+LISTED = ("tap_line", "left", "right")
 COUNTED = ("kernel_h", "kernel_w", "tap_y", "tap_x", "tap_col", "tap_row", "tap_tile")
 
 
@@ -53,7 +53,7 @@ class TapList(wiring.Component):
         self.config = config
         self.words = config.tap_count // config.taps_in_word
         super().__init__({
-            "fields": In(fields_layout(*LISTED)), "fresh": In(1), "step": In(1),
+            "fields": In(fields_layout("tap_line")), "fresh": In(1), "step": In(1),
             "tap": Out(TAP_LAYOUT),
             "write": In(1), "write_word": In(range(self.words)),
             "write_data": In(8 * config.word_bytes),
@@ -133,9 +133,11 @@ class Walk(wiring.Component):
     Members
     -------
     start : In, one cycle; fields : In, held until the walk is over. stop : In, end it at once.
+    closing : Out, the last step of all (stage 0).
     line, sb_line : Out, lines of NBin and SB to read (stage 3).
     valid, first, last, ending : Out, a step; it is the first, the last of its pixel; of the last
-    pixel (all stage 3). covered : Out, the tap is in the loaded block (stage 4).
+    pixel (all stage 3). covered : Out, the tap is in the loaded block; halves : Out, which halves
+    of its lanes are; other : Out, activations are not signed as the fields say (all stage 4).
     tap_write, tap_word, tap_data : In, of the tap memory.
     walking : Out.
 
@@ -149,7 +151,7 @@ class Walk(wiring.Component):
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*COMMON, *own)),
             "line": Out(range(config.nbin_lines)), "sb_line": Out(range(config.sb_lines)),
             "valid": Out(1), "first": Out(1), "last": Out(1), "ending": Out(1), "covered": Out(1),
-            "walking": Out(1),
+            "halves": Out(2), "other": Out(1), "walking": Out(1), "closing": Out(1),
         }
         if not config.multipliers:
             words = config.tap_count // config.taps_in_word
@@ -198,14 +200,33 @@ class Walk(wiring.Component):
         line = Signal(16, name="line_3", reset_less=True)
         y, x = (Signal(signed(17), name=f"{name}_3", reset_less=True) for name in "yx")
         covered = Signal(name="covered_4", reset_less=True)
+        # The last steps of the COMPUTE before may still be under way when this one starts.
+        height, width = Signal(16, name="height_3"), Signal(16, name="width_3")
+        later = Signal(name="started_2")
+        m.d.sync += later.eq(started)
+        with m.If(later):
+            m.d.sync += [height.eq(fields.height), width.eq(fields.width)]
         m.d.sync += [
             line.eq(more["line"] + tap.offset), y.eq(more["y"] + tap.dy), x.eq(more["x"] + tap.dx),
-            covered.eq((y >= 0) & (y < fields.height) & (x >= 0) & (x < fields.width)),
         ]
+        inside = Signal(name="in_block")
+        halves = Signal(2, name="halves_4", reset_less=True)
+        m.d.comb += inside.eq((y >= 0) & (y < height) & (x >= 0) & (x < width))
+        m.d.sync += [covered.eq(inside), halves.eq(inside.replicate(2))]
+        if not self.config.multipliers:
+            edges = Signal(2, name="edges")
+            with m.If(later):
+                m.d.sync += edges.eq(Cat(fields.left, fields.right))
+            ends = Cat(edges[0] & (x == 0), edges[1] & (x + 1 == width))
+            m.d.sync += halves.eq(inside.replicate(2) & ~ends)
+        other = Signal(name="other_3", reset_less=True)
+        m.d.sync += [other.eq(tap.other), self.other.eq(other)]
         m.d.comb += [
             self.line.eq(line), self.sb_line.eq(sb[4]), self.valid.eq(mark[4].valid),
             self.first.eq(mark[4].first), self.last.eq(mark[4].last),
             self.ending.eq(mark[4].ending), self.covered.eq(covered),
+            self.halves.eq(halves),
+            self.closing.eq(active & last_step & more["ending"]),
         ]
         return m
 

@@ -14,14 +14,14 @@ import pytest
 from hwgen.files import read_json, write_atomic
 from hwgen.netfile import save
 from hwgen.network import Network
-from hwgen.nfu.compiler.program import Program
+from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.emit import verilog_of, write_design
 from hwgen.nfu.estimate import estimate
 from hwgen.nfu.isa import MEMORY_WINDOW, REGISTER, Fault, Op
 from hwgen.sim import nfu
 from hwgen.sim.build import Simulator
 from hwgen.sim.nfu_verify import compare, verify
-from tests.hwgen.nfu.programs import CONFIG, compiled, with_instruction
+from tests.hwgen.nfu.programs import CONFIG, chain, compiled, with_instruction
 from tests.networks import random_images, random_network
 
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -70,6 +70,9 @@ def check(network: Network, program: Program, report: dict[str, Any]) -> None:
 def test_networks(gaps: int, build_once: Once, verilator: Any) -> None:
     cases = compiled(FEW)
     assert len(cases) >= 10
+    pairs = chain(12, 2, 2)                     # kept as pairs of columns, of both phases
+    cases.append((pairs, compile_network(pairs, CONFIG)))
+    assert any(one["left"] and one["right"] for one in cases[-1][1].instructions)
     for (network, program), report in zip(
             cases, run_all(build_once, cases, "verilator", gaps), strict=True):
         check(network, program, report)
@@ -102,9 +105,11 @@ def test_verify(memory: str, tmp_path: Path, verilator: Any) -> None:
     assert report["passed"], (report["first_difference"], report["problems"])
     assert report["engine"] == "nfu"
     assert report["images"] == 2
-    assert report["compute_cycles"] == report["compute_cycles_estimated"]
     if memory == "chip":
+        assert report["compute_cycles"] == report["compute_cycles_estimated"]
         assert report["cycles_per_image"] == report["interval"]
+    else:                                # COMPUTEs that wait for memory overlap less
+        assert report["compute_cycles"] >= report["compute_cycles_estimated"]
     assert read_json(tmp_path / "rtl" / "verify.json")["digest"] == report["digest"]
 
 

@@ -66,8 +66,8 @@ def test_networks_and_stalls(build_once: Once, verilator: Any) -> None:
             assert outcome.ended == "done"
             assert fault(outcome) is Fault.NONE
             assert right(network, program, image, outcome)
-            # The array's time does not depend on memory.
-            assert outcome.registers["compute_cycles"] == estimate(program).compute_cycles
+            # The array's time does not depend on memory, but how much COMPUTEs overlap does.
+            assert outcome.registers["compute_cycles"] >= estimate(program).compute_cycles
         assert outcomes[1].registers["cycles"] > outcomes[0].registers["cycles"]
         expected = estimate(program, Memory(latency=1)).cycles
         assert outcomes[0].registers["cycles"] == pytest.approx(expected, rel=0.02)

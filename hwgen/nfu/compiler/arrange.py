@@ -105,10 +105,12 @@ def steps_of(weights: Int64Array, config: Config) -> list[Step]:
             for digit in range(counts[tile, tap])]
 
 
-def arrange(task: Task, views: Sequence[View], config: Config, *, sort: bool = True) -> Arranged:
+def arrange(task: Task, views: Sequence[View], config: Config, *, sort: bool = True,
+            halves: bool = False) -> Arranged:
     """Return a task with its filters in the order that takes the fewest steps.
 
-    Parameters: sort, False to keep the filters in their order.
+    Parameters: sort, False to keep the filters in their order; halves, the first half of the
+    channels in the lower half of the lanes, the other one in the upper half.
     Raises: HwgenError naming the layer if a weight has more digits than can be walked.
     """
     channels = task.tensor.channels
@@ -137,6 +139,10 @@ def arrange(task: Task, views: Sequence[View], config: Config, *, sort: bool = T
     else:
         order = orders[0]
     tiles = [order[start : start + config.tn] for start in range(0, channels, config.tn)]
+    if halves:
+        lanes = np.full((2, config.tn // 2), -1, np.int64)
+        lanes[:, : channels // 2] = np.arange(channels).reshape(2, -1)
+        tiles = [lanes.reshape(-1)]
     return Arranged(task, tuple(views), tiles, base, config)
 
 

@@ -27,100 +27,14 @@ from hwgen.nfu.compiler.finish import (
     finish_codes,
     finish_raw,
 )
+from hwgen.nfu.compiler.pieces import Blob, Chunk, Job, Key, Piece, Shape
 from hwgen.nfu.compiler.tasks import Term
-from hwgen.nfu.compiler.views import Part, Region
+from hwgen.nfu.compiler.views import Region
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer
 
-Key = tuple[str, int, int, int]         # a task, a tile of filters, row and column of a block
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A way to cut a task. Parameters: rows, columns of a block; tiles of a chunk; chunks_outside,
-    chunks before filters.
-    """
-
-    rows: int
-    columns: int
-    tiles: int
-    chunks_outside: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Blob:
-    """Constant bytes in memory. Parameters: buffer they go to; lines they fill there; data."""
-
-    buffer: Buffer
-    lines: int
-    data: bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A block of a region in memory: tiles, rows and columns from some place on."""
-
-    region: Region
-    width: int                # of the region's rows, in words
-    height: int
-    tile: int
-    tiles: int
-    row: int
-    rows: int
-    column: int
-    columns: int
-
-    @property
-    def words(self) -> int:
-        """Words of it."""
-        return self.tiles * self.rows * self.columns
-
-    @property
-    def key(self) -> tuple[int, ...]:
-        """What it is, among all pieces."""
-        return (id(self.region), self.width, self.tile, self.tiles, self.row, self.rows,
-                self.column, self.columns)
-
-    def meets(self, other: Piece) -> bool:
-        """Tell whether two pieces may share a word."""
-        if self.region is not other.region:
-            return False
-        if (self.width, self.height) != (other.width, other.height):
-            return True                         # seen through a Flatten
-        return (self.tile < other.tile + other.tiles and other.tile < self.tile + self.tiles
-                and self.row < other.row + other.rows and other.row < self.row + self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One COMPUTE.
-
-    Parameters: fields of the instruction but for its lines; pixels it reads (a Piece) and blobs it
-    needs by buffer; out, NBout lines it writes or None if those of the job before; store, where the
-    codes go, or None; cycles of the array.
-    """
-
-    fields: dict[str, int]
-    pixels: Piece | None
-    blobs: dict[Buffer, Blob]
-    out_lines: int
-    out_key: Key
-    store: Piece | None
-    work: int
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Steps of a tile of filters over input tiles that are loaded together.
-
-    Parameters: term, number of it; part of the view; first and tiles, of that part; steps.
-    """
-
-    term: int
-    part: Part
-    first: int
-    tiles: int
-    steps: tuple[Step, ...]
+AGAIN = 16                    # steps of a pixel
+MAX_WINDOW = 128              # rows and columns, of a tap's fields
 
 
 @dataclass(eq=False)
@@ -173,19 +87,15 @@ class JobMaker:
         limit = min(self.config.sb_lines, self.config.tap_count)
         terms = sorted(range(len(views)), key=lambda n: len(self.arranged.steps[tile][n]))
         for n in terms:
-            steps, bases = self.arranged.steps[tile][n], views[n].tile_base
-            for index, part in enumerate(views[n].parts):
-                base = int(bases[index])
-                here = [step for step in steps if base <= step.tile < base + part.tiles]
-                while here:
-                    first = here[0].tile
-                    some = [step for step in here if step.tile < first + size][:limit]
-                    last = max(step.tile for step in some)
-                    found.append(Chunk(n, part, first - base, last - first + 1, tuple(some)))
-                    here = here[len(some):]
+            here = self.arranged.steps[tile][n]
+            while here:
+                used = list(dict.fromkeys(step.tile for step in here))[:size]
+                some = [step for step in here if step.tile <= used[-1]][:limit]
+                used = [tile for tile in used if tile <= some[-1].tile]
+                found.append(Chunk(n, tuple(used), tuple(some)))
+                here = here[len(some):]
         if not found:
-            part = views[0].parts[0]
-            found.append(Chunk(0, part, 0, 1, (Step(0, 0, 0),)))
+            found.append(Chunk(0, (0,), (Step(0, 0, 0),)))
         return found
 
     def reach(self, n: int) -> tuple[int, int]:
@@ -221,34 +131,38 @@ class JobMaker:
              place: tuple[int, int, int, int]) -> Iterator[Job]:
         chunk, ends = chunks[n], self.finishes[tile]
         final = n == len(chunks) - 1
-        direct = final and len(ends) == 1
+        # Few steps are walked again for each end: that is less than to keep their sums and go on.
+        again = len(chunks) == 1 and len(ends) > 1 and len(chunk.steps) <= AGAIN
+        direct = final and (len(ends) == 1 or again)
         row, rows, column, columns = place
         fields, pixels = self._window(shape, chunk, place)
-        key = (self.arranged.task.title, tile, row, column)
+        key = (self.arranged.task.title, tile, row, column, 0)
         fields |= {"first": int(n == 0), "last": int(direct)}
-        blobs = {Buffer.TAPS: self._taps(chunk, pixels)}
+        blobs = {Buffer.TAPS: self._taps(chunk, pixels[0])}
         if not self.arranged.task.is_max:
             blobs[Buffer.SB] = self._weights(tile, chunk)
             fields["hold"] = int(blobs[Buffer.SB].lines < len(chunk.steps))
         if self.config.multipliers:
-            fields |= self._walk(chunk, pixels)
+            fields |= self._walk(chunk, pixels[0])
             del blobs[Buffer.TAPS]
         count = rows * columns
         if not direct:
             yield self._made(fields, pixels, blobs, count, key, None, len(chunk.steps))
         else:
-            yield self._finished(fields, pixels, blobs, count, key, ends[0], place)
+            for number, end in enumerate(ends):
+                yield self._finished(fields, pixels, blobs, count, (*key[:4], number), end, place)
         if final and not direct:
             for end in ends:
                 yield self._again(count, key, end, place)
 
-    def _made(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
+    def _made(self, fields: dict[str, int], pixels: tuple[Piece, ...], blobs: dict[Buffer, Blob],
               count: int, key: Key, store: Piece | None, period: int) -> Job:
         fields = {**fields, "period": period}
         return Job(fields, pixels, blobs, count, key, store, count * period)
 
-    def _finished(self, fields: dict[str, int], pixels: Piece | None, blobs: dict[Buffer, Blob],
-                  count: int, key: Key, end: tuple[Finish, Region, int, bool],
+    def _finished(self, fields: dict[str, int], pixels: tuple[Piece, ...],
+                  blobs: dict[Buffer, Blob], count: int, key: Key,
+                  end: tuple[Finish, Region, int, bool],
                   place: tuple[int, int, int, int]) -> Job:
         finish, region, index, stored = end
         row, rows, column, columns = place
@@ -268,73 +182,77 @@ class JobMaker:
         config, tn = self.config, self.config.tn
         zero = np.zeros((tn, tn), np.int64)
         blobs = {Buffer.SB: self._blob(Buffer.SB, encode_line(zero, zero, config), 1),
-                 Buffer.TAPS: self._blob(Buffer.TAPS, self._tap_bytes([(0, 0, 0)]), 1)}
+                 Buffer.TAPS: self._blob(Buffer.TAPS, self._tap_bytes([(0, 0, 0, 0)]), 1)}
         fields = {"first": 0, "last": 1, "steps": 1, "rows": place[1], "cols": place[3],
                   "height": 1, "width": 1}
         if config.multipliers:
             del blobs[Buffer.TAPS]
             fields |= {"tiles": 1, "kernel_h": 1, "kernel_w": 1}
-        return self._finished(fields, None, blobs, count, key, end, place)
+        return self._finished(fields, (), blobs, count, key, end, place)
 
     # --- parts of a job -------------------------------------------------------------------------
 
-    def loaded(self, shape: Shape, n: int, part: Part) -> tuple[int, int]:
-        """Return the rows and columns of a part that are loaded for a block of a term."""
+    def loaded(self, shape: Shape, n: int) -> tuple[int, int]:
+        """Return the rows and columns of a term's view that are loaded for a block."""
         term, (span_y, span_x) = self.arranged.task.terms[n], self.reach(n)
-        return (min(part.height, (shape.rows - 1) * term.stride[0] + span_y),
-                min(part.width, (shape.columns - 1) * term.stride[1] + span_x))
+        view = self.arranged.views[n]
+        return (min(view.height, (shape.rows - 1) * term.stride[0] + span_y),
+                min(view.width, (shape.columns - 1) * term.stride[1] + span_x))
 
     def _window(self, shape: Shape, chunk: Chunk,
-                place: tuple[int, int, int, int]) -> tuple[dict[str, int], Piece]:
+                place: tuple[int, int, int, int]) -> tuple[dict[str, int], tuple[Piece, ...]]:
         """Return the fields of the walk over a block, and the pixels it reads.
 
         The loaded rows and columns are as many for every block, so that tap lists are the same.
         """
-        term, part = self.arranged.task.terms[chunk.term], chunk.part
-        rows, columns = self.loaded(shape, chunk.term, part)
+        term, view = self.arranged.task.terms[chunk.term], self.arranged.views[chunk.term]
+        rows, columns = self.loaded(shape, chunk.term)
         top = place[0] * term.stride[0] - term.padding[0]
         left = place[2] * term.stride[1] - term.padding[1]
-        row = min(max(top, 0), part.height - rows)
-        column = min(max(left, 0), part.width - columns)
-        piece = Piece(part.region, part.width, part.height, chunk.first, chunk.tiles, row, rows,
-                      column, columns)
+        row = min(max(top, 0), view.height - rows)
+        column = min(max(left, 0), view.width - columns)
+        pieces = tuple(
+            Piece(part.region, part.width, part.height, first, tiles, row, rows, column, columns)
+            for part, first, tiles in view.runs(chunk.tiles))
         y, x = top - row, left - column
-        view = self.arranged.views[chunk.term]
         fields = {
             "rows": place[1], "cols": place[3], "steps": len(chunk.steps),
-            "max": int(self.arranged.task.is_max), "signed": int(view.lo < 0),
+            "max": int(self.arranged.task.is_max), "signed": int(view.is_signed(chunk.tiles[0])),
             "y": y, "x": x, "step_y": term.stride[0], "step_x": term.stride[1],
             "height": rows, "width": columns, "in_line": y * columns + x,
             "in_row": term.stride[0] * columns, "in_col": term.stride[1],
         }
-        return fields, piece
+        if view.edged:
+            fields |= {"left": int(column == 0), "right": int(column + columns == view.width)}
+        return fields, pieces
 
-    def _places(self, chunk: Chunk, piece: Piece) -> list[tuple[int, int, int]]:
-        term, base = self.arranged.task.terms[chunk.term], self._base(chunk)
+    def _places(self, chunk: Chunk, piece: Piece) -> list[tuple[int, int, int, int]]:
+        """Return offset, dy, dx and the other sign's mark of each step; pieces are all alike."""
+        term, view = self.arranged.task.terms[chunk.term], self.arranged.views[chunk.term]
         taps, found = term.taps, []
+        sign = view.is_signed(chunk.tiles[0])
         for step in chunk.steps:
             dy, dx = taps[step.tap][0] * term.dilation[0], taps[step.tap][1] * term.dilation[1]
-            tile = step.tile - base - chunk.first
-            found.append(((tile * piece.rows + dy) * piece.columns + dx, dy, dx))
+            tile = chunk.tiles.index(step.tile)
+            found.append(((tile * piece.rows + dy) * piece.columns + dx, dy, dx,
+                          int(view.is_signed(step.tile) != sign)))
         return found
 
-    def _base(self, chunk: Chunk) -> int:
-        view = self.arranged.views[chunk.term]
-        return int(view.tile_base[[part is chunk.part for part in view.parts].index(True)])
-
-    def _tap_bytes(self, places: list[tuple[int, int, int]]) -> bytes:
-        return b"".join(isa.pack(isa.TAP, {"offset": offset, "dy": dy, "dx": dx}, 1)
-                        for offset, dy, dx in places)
+    def _tap_bytes(self, places: list[tuple[int, int, int, int]]) -> bytes:
+        return b"".join(
+            isa.pack(isa.TAP, {"offset": offset, "dy": dy, "dx": dx, "other": other}, 1)
+            for offset, dy, dx, other in places)
 
     def _taps(self, chunk: Chunk, piece: Piece) -> Blob:
         places = self._places(chunk, piece)
         key = (tuple(places),)
         if key not in self._blobs:
             term = self.arranged.task.terms[chunk.term]
-            if max(max(dy, dx) for _, dy, dx in places) > 255:
-                raise term.layer.error("kernel", "a window of at most 256 rows and columns",
-                                       self.reach(chunk.term))
-            if max(offset for offset, _, _ in places) >= 1 << 16:
+            if max(max(dy, dx) for _, dy, dx, _ in places) >= MAX_WINDOW:
+                raise term.layer.error(
+                    "kernel", f"a window of at most {MAX_WINDOW} rows and columns",
+                    self.reach(chunk.term))
+            if max(offset for offset, *_ in places) >= 1 << 16:
                 raise term.layer.error("source", "fewer pixels a tile", len(places))
             self._blobs[key] = self._blob(Buffer.TAPS, self._tap_bytes(places), len(places))
         return self._blobs[key]
@@ -346,7 +264,7 @@ class JobMaker:
         across = dx * (kw - 1)
         down = dy * piece.columns - across
         last = dy * (kh - 1) * piece.columns + across
-        return {"tiles": chunk.tiles, "kernel_h": kh, "kernel_w": kw, "tap_y": dy, "tap_x": dx,
+        return {"tiles": len(chunk.tiles), "kernel_h": kh, "kernel_w": kw, "tap_y": dy, "tap_x": dx,
                 "tap_col": dx, "tap_row": down & 0xFFFF,
                 "tap_tile": piece.rows * piece.columns - last & 0xFFFF}
 

@@ -16,12 +16,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.layers import ArgMax, Concat, Conv2d, Flatten, Input, Int64Array, Layer
+from hwgen.layers import ArgMax, Concat, Conv2d, Dense, Flatten, Input, Int64Array, Layer
 from hwgen.network import Network
 from hwgen.nfu.compiler import tiling
 from hwgen.nfu.compiler.arrange import Arranged, arrange
-from hwgen.nfu.compiler.jobs import Blob, JobMaker, Piece, Shape
-from hwgen.nfu.compiler.pairs import all_paired, unpaired_places
+from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.merge import merged
+from hwgen.nfu.compiler.pairs import Paired, all_paired, unpaired_places
+from hwgen.nfu.compiler.pieces import Blob, Piece, Shape
+from hwgen.nfu.compiler.plan import Plan, joined_jobs, refine
 from hwgen.nfu.compiler.schedule import Scheduler
 from hwgen.nfu.compiler.tasks import Task, Term, tasks_of
 from hwgen.nfu.compiler.views import (
@@ -136,15 +139,16 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
 
     Raises: HwgenError naming the layer and the reason if the network cannot run.
     """
-    rounds: list[Mapping[str, tuple[int, int, int]]] = []
+    rounds: list[Mapping[str, Paired]] = []
     changed = network
     if pair and not config.multipliers:
         changed, rounds = all_paired(network, config.tn)
-    program = _Compiler(changed, config, fold, sort, progress).run()
+    edged = frozenset(name for names in rounds for name, how in names.items() if how.phase)
+    program = _Compiler(changed, config, fold, sort, progress, edged, network).run()
     for region in program.results:
-        for shapes in reversed(rounds):
-            if region.layer in shapes:
-                region.gather = unpaired_places(region.gather, shapes[region.layer])
+        for names in reversed(rounds):
+            if region.layer in names:
+                region.gather = unpaired_places(region.gather, names[region.layer])
     return replace(program, digest=network.digest)
 
 
@@ -157,7 +161,10 @@ def arranged_first(network: Network, config: Config, *, fold: bool = True,
 
 class _Compiler:
     def __init__(self, network: Network, config: Config, fold: bool, sort: bool,
-                 progress: Progress) -> None:
+                 progress: Progress, edged: frozenset[str] = frozenset(),
+                 original: Network | None = None) -> None:
+        self.edged = edged
+        self.original = original or network
         self.network, self.config, self.progress = network, config, progress
         self.fold, self.sort = fold, sort
         self.views: dict[str, View] = {}
@@ -169,17 +176,21 @@ class _Compiler:
         """Compile."""
         self._codes_fit()
         tasks = {task.title: task for task in tasks_of(self.network)}
-        reports = []
+        plans: list[Plan] = []
         for n, layer in enumerate(self.network.layers):
             self.progress("compiling", n, len(self.network.layers))
             if layer.name in tasks:
-                reports.append(self._task(tasks[layer.name]))
+                plans.append(self._task(tasks[layer.name]))
             elif isinstance(layer, Flatten):
                 self.views[layer.name] = flattened(self._view(layer.source))
             elif isinstance(layer, Concat):
                 self.views[layer.name] = joined([self._view(name) for name in layer.sources])
+        refine(plans, self.config)
+        self.scheduler = Scheduler(self.config)
+        starts = self.scheduler.add(*joined_jobs(plans))
         self.scheduler.end()
-        return self._program(reports)
+        stops = [*starts[1:], len(self.scheduler.code)]
+        return self._program([self._report(*one) for one in zip(plans, starts, stops, strict=True)])
 
     def _codes_fit(self) -> None:
         bits = self.config.act_bits
@@ -212,27 +223,34 @@ class _Compiler:
             folded = self._folded(task, term)
             terms.append(folded[0] if folded else term)
             views.append(folded[1] if folded else self._view(term.source))
+        if not self.config.multipliers:
+            terms, views = merged(terms, views)
         task = replace(task, terms=tuple(terms))
-        return arrange(task, views, self.config, sort=self.sort)
+        return arrange(task, views, self.config, sort=self.sort, halves=task.stored in self.edged)
 
-    def _task(self, task: Task) -> TaskReport:
+    def _task(self, task: Task) -> Plan:
         arranged = self.arranged(task)
-        task = arranged.task
-        maker = JobMaker(arranged, *self._regions(task, arranged))
-        shape = tiling.best_shape(maker, self.scheduler)
-        start = len(self.scheduler.code)
-        jobs = list(maker.jobs(shape))
-        self.scheduler.add(jobs)
+        maker = JobMaker(arranged, *self._regions(arranged.task, arranged))
+        plan = Plan(maker, tiling.best_shapes(maker, self.scheduler),
+                    self._products(task))
+        self.scheduler.add(plan.jobs)
+        return plan
+
+    def _report(self, plan: Plan, start: int, stop: int) -> TaskReport:
+        arranged = plan.maker.arranged
         steps = sum(len(part) for tile in arranged.steps for part in tile)
-        return TaskReport(task.title, shape, len(arranged.tiles), steps,
-                          sum(job.work for job in jobs), self._products(task), start,
-                          len(self.scheduler.code))
+        return TaskReport(arranged.task.title, plan.shape, len(arranged.tiles), steps,
+                          sum(job.work for job in plan.jobs), plan.products, start, stop)
 
     def _products(self, task: Task) -> int:
         """Products of weights that are not zero, for one image (pools and additions have none)."""
-        pixels = task.tensor.height * task.tensor.width
-        return pixels * sum(int(np.count_nonzero(term.weight)) for term in task.terms
-                            if term.weight is not None)
+        total = 0
+        for term in task.terms:
+            layer = self.original.by_name[term.layer.name]
+            if isinstance(layer, (Conv2d, Dense)):
+                tensor = self.original.tensors[layer.name]
+                total += int(np.count_nonzero(layer.weight)) * tensor.height * tensor.width
+        return total
 
     def _regions(self, task: Task, arranged: Arranged
                  ) -> tuple[Region | None, Region | None, Region | None]:
@@ -240,6 +258,7 @@ class _Compiler:
         network, config = self.network, self.config
         if task.finish is not None:
             view = stored_view(task.stored, network.tensors[task.stored], arranged.tiles, config.tn)
+            view = replace(view, edged=task.stored in self.edged)
             self.views[task.stored] = view
             return self._result(view.parts[0].region), None, None
         raw = classes = None

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwgen.nfu.compiler.jobs import Blob, JobMaker, Shape
+from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.pieces import Blob, Shape
 from hwgen.nfu.compiler.schedule import Scheduler, place_job, rings
 from hwgen.nfu.config import Config
 
-COMPUTE_EXTRA = 24            # cycles of a COMPUTE beyond its pixels: the pipeline's length, about
+COMPUTE_EXTRA = 8             # cycles between the pixels of two COMPUTEs, about
 LOAD_EXTRA = 24               # of a LOAD or STORE beyond its words: its instruction too
 MAX_JOBS = 60_000             # of one task
 CANDIDATES = 12               # shapes that are timed exactly
 
 
-def best_shape(maker: JobMaker, before: Scheduler) -> Shape:
-    """Return the fastest shape of a task that follows what is scheduled already.
+def best_shapes(maker: JobMaker, before: Scheduler) -> list[Shape]:
+    """Return the best shapes of a task that follows what is scheduled already, the fastest first.
 
     Raises: HwgenError naming the layer if none fits the buffers.
     """
@@ -40,13 +41,13 @@ def best_shape(maker: JobMaker, before: Scheduler) -> Shape:
         raise maker.arranged.task.terms[0].layer.error(
             "kernel", f"a window that fits {config.nbin_lines} lines of NBin", "a larger one")
     best = sorted(times, key=lambda shape: times[shape])[:CANDIDATES]
-    return min(best, key=lambda shape: (exact_time(maker, shape, before), times[shape]))
+    return sorted(best, key=lambda shape: (exact_time(maker, shape, before), times[shape]))
 
 
 def exact_time(maker: JobMaker, shape: Shape, before: Scheduler) -> int:
     """Return when a task of this shape is done, by the hardware's clock."""
     schedule = before.fork()
-    schedule.add(maker.jobs(shape))
+    schedule.add(list(maker.jobs(shape)))
     return schedule.finished()
 
 
@@ -58,7 +59,7 @@ def counts(total: int) -> list[int]:
 def shapes(maker: JobMaker) -> Iterator[Shape]:
     """Yield the shapes that fit the buffers, those with few jobs first."""
     task, views, config = maker.arranged.task, maker.arranged.views, maker.config
-    tiles = max(part.tiles for view in views for part in view.parts)
+    tiles = max(view.tiles for view in views)
     height, width = task.tensor.height, task.tensor.width
     one_pixel = maker.classes is not None and len(maker.arranged.tiles) > 1
     for rows in [1] if one_pixel else counts(height):
@@ -98,10 +99,9 @@ def least_time(maker: JobMaker, shape: Shape) -> int:
 def fits(maker: JobMaker, shape: Shape) -> bool:
     """Tell whether a block's pixels fit NBin."""
     for n, view in enumerate(maker.arranged.views):
-        for part in view.parts:
-            rows, columns = maker.loaded(shape, n, part)
-            if min(shape.tiles, part.tiles) * rows * columns > maker.config.nbin_lines:
-                return False
+        rows, columns = maker.loaded(shape, n)
+        if min(shape.tiles, view.tiles) * rows * columns > maker.config.nbin_lines:
+            return False
     return True
 
 

@@ -6,6 +6,7 @@ channel of a tensor in which tile and lane it is; a Flatten or a Concat is only 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +65,8 @@ class View:
     """Places of a tensor's channels.
 
     Parameters: parts, all of one height and width; part, tile, lane, (channels,) int64; lo, hi,
-    range of the codes.
+    range of the codes; edged, the first column's lower half of lanes and the last one's upper half
+    lie outside the image; signs, whether each part's codes are signed, if not all as lo says.
     """
 
     parts: tuple[Part, ...]
@@ -73,6 +75,8 @@ class View:
     lane: Int64Array
     lo: int
     hi: int
+    edged: bool = False
+    signs: tuple[bool, ...] = ()
     tile_base: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +102,23 @@ class View:
     def tiles(self) -> int:
         """Tiles of all parts."""
         return int(self.tile_base[-1])
+
+    def is_signed(self, tile: int) -> bool:
+        """Tell whether the codes of a tile, parts counted through, are signed."""
+        if not self.signs:
+            return self.lo < 0
+        return self.signs[int(np.searchsorted(self.tile_base, tile, side="right")) - 1]
+
+    def runs(self, tiles: Sequence[int]) -> Iterator[tuple[Part, int, int]]:
+        """Yield (part, first tile of it, tiles) of the runs of some tiles of the view."""
+        for part, base in zip(self.parts, self.tile_base.tolist(), strict=False):
+            here = [tile - base for tile in tiles if base <= tile < base + part.tiles]
+            while here:
+                count = 1
+                while count < len(here) and here[count] == here[0] + count:
+                    count += 1
+                yield part, here[0], count
+                here = here[count:]
 
     @property
     def global_tile(self) -> Int64Array:
@@ -147,7 +168,7 @@ def flattened(view: View) -> View:
 
 
 def joined(views: list[View]) -> View:
-    """Return the view of a Concat."""
+    """Return the view of a Concat; of different signs too, if it is the compiler's own."""
     offsets = np.cumsum([0, *(len(view.parts) for view in views)])
     return View(
         tuple(part for view in views for part in view.parts),
@@ -155,6 +176,8 @@ def joined(views: list[View]) -> View:
         np.concatenate([view.tile for view in views]),
         np.concatenate([view.lane for view in views]),
         min(view.lo for view in views), max(view.hi for view in views),
+        all(view.edged for view in views),
+        tuple(view.is_signed(int(base)) for view in views for base in view.tile_base[:-1]),
     )
 
 

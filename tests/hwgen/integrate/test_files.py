@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hwgen import tools
 from hwgen.errors import HwgenError
 from hwgen.files import read_json
 from hwgen.integrate.files import core_file, instance, lpf, port_list, sdc, write_files
+from hwgen.nfu.emit import verilog_of
+from hwgen.nfu.top import port_list as nfu_ports
 from tests.conftest import BuildOnce
+from tests.hwgen.nfu.programs import CONFIG
 from tests.sim.small_design import write_small
 
 PORTS = {
@@ -42,6 +47,24 @@ def test_ports_are_those_of_the_verilog(design: Path, tmp_path: Path) -> None:
     assert set(port_list(read_json(design / "ports.json"))) == found
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 4096])
+def test_ports_of_an_nfu(memory_bytes: int, tmp_path: Path) -> None:
+    config = replace(CONFIG, memory_bytes=memory_bytes)
+    (tmp_path / "top.v").write_text(verilog_of(config, "test"))
+    ports = {**{key: PORTS[key] for key in ("version", "digest", "top", "clock", "reset")},
+             "engine": "nfu", "interval": 7, "ports": [list(one) for one in nfu_ports(config)]}
+    (tmp_path / "outer.v").write_text(f"module outer;\n{instance(ports)}endmodule\n")
+    tools.run_yosys("read_verilog top.v outer.v\nhierarchy -check -top outer\nproc\n"
+                    "write_json -noscopeinfo n.json", cwd=tmp_path, log=tmp_path / "log")
+    module = json.loads((tmp_path / "n.json").read_text())["modules"]["top"]
+    found = {(port["direction"], name, len(port["bits"]))
+             for name, port in module["ports"].items()}
+    assert set(port_list(ports)) == found
+    core = yaml.safe_load(core_file(ports))
+    assert set(core["filesets"]) == {"rtl", "clock_sdc", "clock_xdc"}
+    assert set(core["targets"]) == {"default", "vivado"}
+
+
 def test_instance_is_verilog(design: Path, tmp_path: Path) -> None:
     (tmp_path / "top.v").write_bytes((design / "top.v").read_bytes())
     text = instance(read_json(design / "ports.json"))
@@ -63,8 +86,6 @@ def test_clock(mhz: float, period: str) -> None:
 
 
 def test_core_file_names_the_files(tmp_path: Path) -> None:
-    import yaml
-
     (tmp_path / "tb").mkdir()
     write_files(tmp_path, PORTS)
     text = core_file(PORTS)

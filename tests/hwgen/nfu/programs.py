@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwgen.layers import Int64Array
-from hwgen.network import Network
+from hwgen.network import Conv2d, Input, Network, Requantise, int64
 from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.config import Config
 from hwgen.sim.interpreter import Interpreter
@@ -37,6 +37,27 @@ def compiled(seeds: tuple[int, ...], config: Config = CONFIG) -> list[tuple[Netw
         if config.act_bits == 16 or fits_8_bits(network):
             found.append((network, compile_network(network, config)))
     return found
+
+
+def requantise(name: str, source: str, channels: int) -> Requantise:
+    """Return a Requantise to unsigned codes of 8 bits."""
+    return Requantise(name, source, int64([1] * channels), int64(range(channels)),
+                      int64([5] * channels), 0, 255, 4)
+
+
+def chain(width: int, stride: int, channels: int) -> Network:
+    """Three convolutions one behind the other, the last one of a stride."""
+    rng = np.random.default_rng(channels)
+
+    def conv(name: str, source: str, ci: int, co: int, s: int = 1) -> Conv2d:
+        return Conv2d(name, source, rng.integers(-2, 3, (co, ci, 3, 3)),
+                      int64(rng.integers(200, 250, co)), int64([0] * co), (s, s), (1, 1, 1, 1))
+
+    c = channels
+    return Network((
+        Input("x", 2, 5, width, 0, 255, 4), conv("a", "x", 2, c), requantise("b", "a", c),
+        conv("c", "b", c, c), requantise("d", "c", c), conv("e", "d", c, 2 * c, stride),
+        requantise("f", "e", 2 * c)))
 
 
 def interpreted(program: Program, network: Network, image: Int64Array) -> dict[str, Int64Array]:

@@ -21,12 +21,14 @@ from hwgen.network import (
     Requantise,
     int64,
 )
+from hwgen.nfu.compiler import schedule
 from hwgen.nfu.compiler.program import arranged_first, compile_network
 from hwgen.nfu.config import Config, WeightCode
+from hwgen.nfu.emit import choose
 from hwgen.nfu.estimate import estimate
 from hwgen.nfu.isa import Buffer, Op
 from hwgen.sim import golden
-from tests.hwgen.nfu.programs import CONFIG, compiled, interpreted
+from tests.hwgen.nfu.programs import CONFIG, chain, compiled, interpreted
 from tests.networks import random_images
 
 TN16 = Config(tn=16, acc_bits=32, total_bits=48, finishers=16, segments=False)
@@ -159,6 +161,28 @@ def test_every_load_lies_within_its_buffer():
                 buffer = Buffer(one["buffer"])
                 first = one["line"] * words.get(buffer, 1)
                 assert first + one["cols"] * one["rows"] * one["planes"] <= sizes[buffer]
+
+
+def test_constants_are_loaded_ahead(monkeypatch):
+    """The next layer's weights come while this one computes."""
+    network, config = chain(12, 2, 8), replace(CONFIG, memory_bytes=1 << 20)
+    ahead = compile_network(network, config)
+    monkeypatch.setattr(schedule, "AHEAD", 0)
+    late = compile_network(network, config)
+    assert estimate(ahead).cycles < estimate(late).cycles
+    loads = [[one["cols"] for one in program.instructions
+              if one.op is Op.LOAD and one["buffer"] == Buffer.SB] for program in (ahead, late)]
+    assert sum(loads[0]) <= sum(loads[1])
+
+
+def test_more_finishers_where_multipliers_have_digits():
+    """Products of three digits keep the finishers busy; of one digit they do not."""
+    for digits, many in ((0b10101, True), (1, False)):
+        network = Network((
+            Input("x", 8, 8, 8, 0, 255, 4), conv("c", "x", np.ones((8, 8, 3, 3), np.int64)),
+            Requantise("r", "c", int64([digits] * 8), int64([0] * 8), int64([12] * 8), 0, 255, 4)))
+        program = choose(network, tn=8, code="wide", axi=False)
+        assert (program.config.finishers > 2) == many, digits
 
 
 def test_chunks_and_partial_sums():
