@@ -86,12 +86,15 @@ def show(results: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, print the table, and write the JSON if a file was named."""
     parser = argparse.ArgumentParser(description="ResNet-8, one digit a weight, on the NFU.")
-    parser.add_argument("--cifar", type=Path, required=True, help="folder with CIFAR-10")
-    parser.add_argument("--weights", type=Path, required=True, help="folder with the weights")
+    parser.add_argument("--cifar", type=Path, help="folder with CIFAR-10")
+    parser.add_argument("--weights", type=Path, help="folder with the published weights")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=["dense"])
     parser.add_argument("--out", type=Path, default=Path("build/bench/resnet8"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.cifar is None or options.weights is None:
+        print("left out: --cifar and --weights were not given")
+        return
     make_folder(options.out)
     data = f"cifar10:{options.cifar}"
     model = common.model_of("resnet8", data, options.out, options.weights, say, None)
