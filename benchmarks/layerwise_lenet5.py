@@ -72,7 +72,7 @@ def measure(
     data, floats = layerwise.size(outcome)
     graph = decoded(outcome, data)
     for name, result in outcome.results().items():
-        np.testing.assert_array_equal(graph.by_name[name].weight, result.values())  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(graph.by_name[name].weight, result.values())
     frac = ready.input_codes.frac
     x = torch.from_numpy(images.train_x[-1000:].astype(np.float32) * 2.0**-frac)
     network = lower(

@@ -26,7 +26,7 @@ from hwgen.boards.pll import MHZ, Pll, Step
 RESET_BITS = 12
 
 
-class PllClock(Elaboratable):  # type: ignore[misc]  # Amaranth carries no types
+class PllClock(Elaboratable):
     """Drives clock and reset of the domain ``sync``.
 
     Parameters

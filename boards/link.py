@@ -28,7 +28,7 @@ def _crc(m: Module, name: str) -> crc.Processor:
     return processor
 
 
-class Deframer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+class Deframer(wiring.Component):
     """Requests out of a stream of bytes that may hold anything.
 
     Between frames bytes are dropped until the two of the synchronisation come. Whatever is wrong
@@ -162,7 +162,7 @@ class Deframer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no t
             m.next = "payload"
 
 
-class Framer(wiring.Component):  # type: ignore[misc]
+class Framer(wiring.Component):
     """Bytes of a frame from its header's fields and its payload.
 
     Members

@@ -48,7 +48,7 @@ class Beats:
         return self.bytes * self.beats
 
 
-class ImageBuffer(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+class ImageBuffer(wiring.Component):
     """One image: bytes in, beats out as AXI4-Stream.
 
     Parameters: side, Beats of the engine's input.
@@ -125,7 +125,7 @@ class ImageBuffer(wiring.Component):  # type: ignore[misc]  # Amaranth carries n
         return m
 
 
-class Answers(wiring.Component):  # type: ignore[misc]
+class Answers(wiring.Component):
     """The answers of the board: which comes next, and its payload.
 
     Parameters
@@ -246,7 +246,7 @@ def check_shell(*, image: Beats, result: Beats, clock_hz: int, baud: int) -> Non
     phase_step(clock_hz=clock_hz, baud=baud)
 
 
-class Shell(wiring.Component):  # type: ignore[misc]
+class Shell(wiring.Component):
     """Everything between the serial line and a streaming engine.
 
     Parameters

@@ -8,7 +8,7 @@ from hwgen.boards.board import Board
 from hwgen.boards.pll import Pll
 
 
-class Platform(tang_nano_9k.TangNano9kPlatform):  # type: ignore[misc]
+class Platform(tang_nano_9k.TangNano9kPlatform):
     """The platform for nextpnr-himbaechel, which took the place of nextpnr-gowin."""
 
     required_tools = ("yosys", "nextpnr-himbaechel", "gowin_pack")

@@ -22,7 +22,7 @@ def beats(axis: Axis) -> Beats:
     return Beats(axis.bytes, axis.beats)
 
 
-class Core(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+class Core(wiring.Component):
     """Shell and engine: all of the board but pins and clock.
 
     Parameters
@@ -72,7 +72,7 @@ def core_verilog(core: Core, name: str = "board") -> str:
         return "`timescale 1ns/1ps\n" + Path(folder, "core.v").read_text(encoding="utf-8")
 
 
-class BoardTop(Elaboratable):  # type: ignore[misc]
+class BoardTop(Elaboratable):
     """A core behind a board's pins.
 
     Parameters

@@ -31,7 +31,7 @@ def phase_step(*, clock_hz: int, baud: int) -> int:
     return round(baud * (1 << PHASE_BITS) / clock_hz)
 
 
-class UartRx(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+class UartRx(wiring.Component):
     """Bytes from a serial line.
 
     Parameters
@@ -94,7 +94,7 @@ class UartRx(wiring.Component):  # type: ignore[misc]  # Amaranth carries no typ
         return m
 
 
-class UartTx(wiring.Component):  # type: ignore[misc]
+class UartTx(wiring.Component):
     """Bytes onto a serial line.
 
     Parameters: step, see :func:`phase_step`.

@@ -44,7 +44,7 @@ def chains_of(bits: int) -> list[int]:
     return [(bits + n) // count for n in range(count)][::-1]
 
 
-class Wrapper(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+class Wrapper(wiring.Component):
     """Registers and shift registers around an instance of a design.
 
     Parameters

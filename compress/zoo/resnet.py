@@ -8,6 +8,8 @@ by 1x1 convolution, TensorFlow's "same" padding, which puts the odd row and colu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -224,6 +226,25 @@ def resnet8_weights(arrays: Arrays) -> Tensors:
 
 _AUGMENTATION = Augmentation(crop=4, flip=True)
 
+
+def _option_a_recipe(build: Callable[[], nn.Module], blocks: int) -> Recipe:
+    """Return the recipe of ResNet-20 and ResNet-32: so many blocks a stage."""
+    return Recipe(
+        build,
+        (3, 32, 32),
+        1 / 255,
+        epochs=100,
+        batch=128,
+        rate=0.01,
+        decay=5e-3,
+        augmentation=_AUGMENTATION,
+        threads=2,
+        mean=CIFAR_MEAN,
+        std=CIFAR_STD,
+        published=lambda arrays: _published(blocks, arrays),
+    )
+
+
 RECIPES = {
     "resnet8": Recipe(
         ResNet8,
@@ -250,32 +271,6 @@ RECIPES = {
         threads=2,
         half=True,
     ),
-    "resnet20": Recipe(
-        resnet20,
-        (3, 32, 32),
-        1 / 255,
-        epochs=100,
-        batch=128,
-        rate=0.01,
-        decay=5e-3,
-        augmentation=_AUGMENTATION,
-        threads=2,
-        mean=CIFAR_MEAN,
-        std=CIFAR_STD,
-        published=lambda arrays: _published(3, arrays),
-    ),
-    "resnet32": Recipe(
-        resnet32,
-        (3, 32, 32),
-        1 / 255,
-        epochs=100,
-        batch=128,
-        rate=0.01,
-        decay=5e-3,
-        augmentation=_AUGMENTATION,
-        threads=2,
-        mean=CIFAR_MEAN,
-        std=CIFAR_STD,
-        published=lambda arrays: _published(5, arrays),
-    ),
+    "resnet20": _option_a_recipe(resnet20, 3),
+    "resnet32": _option_a_recipe(resnet32, 5),
 }
