@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from hwgen.compress import modelfile
+from hwgen.compress import modelfile, zoo
 from hwgen.compress.importers import state_dict
 from hwgen.compress.importers.graph import Graph, Shape
 from hwgen.compress.importers.torch_fx import import_module
@@ -60,7 +60,7 @@ def load(spec: str, shape: Shape) -> Model:
     path = Path(spec)
     if (named := state_dict.split(spec)) is not None:
         file, network = named
-        return Model(network, import_module(state_dict.load(file, network), shape))
+        return Model(network, _import_known(network, state_dict.load(file, network), shape))
     if path.suffix == ".safetensors":
         return _from_safetensors(path, shape)
     if path.suffix == ".pt2":
@@ -80,13 +80,25 @@ def load(spec: str, shape: Shape) -> Model:
 
 def _from_safetensors(path: Path, shape: Shape) -> Model:
     module, metadata = modelfile.load(path)
-    names = metadata.get("class_names")
+    names, network = metadata.get("class_names"), str(metadata["network"])
     return Model(
-        str(metadata["network"]),
-        import_module(module, shape),
+        network,
+        _import_known(network, module, shape),
         _scaling(path, metadata),
         tuple(str(name) for name in names) if isinstance(names, list) else None,
     )
+
+
+def _import_known(network: str, module: nn.Module, shape: Shape) -> Graph:
+    """Import a reference network; one that does not fit the images is told what it takes."""
+    try:
+        return import_module(module, shape)
+    except HwgenError as error:
+        wanted = zoo.recipe(network).shape
+        if shape == wanted:
+            raise
+        takes, given = ("x".join(map(str, one)) for one in (wanted, shape))
+        raise HwgenError(f"{network}: images of {takes} needed, not of {given}") from error
 
 
 def _scaling(path: Path, metadata: Mapping[str, Any]) -> InputScaling:

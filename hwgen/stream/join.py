@@ -74,11 +74,12 @@ class Fifo(wiring.Component):
         produce, consume = (Signal(range(words), name=name) for name in ("produce", "consume"))
         full, puts, gets = Signal(name="full"), Signal(name="puts"), Signal(name="gets")
         meets = Signal(name="meets")
-        # Registers, so that handshakes do not wait for a comparison.
+        # Registers, set by what the level was, so that no handshake waits for a comparison.
         room, some = Signal(name="room", init=1), Signal(name="some")
-        after = Signal(range(words + 1), name="level_after")
+        beyond_one, below_last = Signal(name="beyond_one"), Signal(name="below_last")
         m.d.comb += [
-            after.eq(level + puts - gets),
+            beyond_one.eq(level != 1),
+            below_last.eq(level != words - 1),
             self.i.ready.eq(room),
             puts.eq(self.i.valid & self.i.ready),
             gets.eq(some & (~full | self.o.ready)),
@@ -92,7 +93,11 @@ class Fifo(wiring.Component):
             self.o.valid.eq(full),
             self.o.payload.eq(read.data),
         ]
-        m.d.sync += [level.eq(after), room.eq(after != words), some.eq(after != 0)]
+        m.d.sync += [
+            level.eq(level + puts - gets),
+            some.eq(puts | (some & (~gets | beyond_one))),
+            room.eq(gets | (room & (~puts | below_last))),
+        ]
         with m.If(puts):
             m.d.sync += produce.eq(Mux(produce == words - 1, 0, produce + 1))
         with m.If(gets):

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.ranges import width_of
 from hwgen.stream.beat import shape_of
 from hwgen.stream.pick_code import PickCode
+from hwgen.verilog import BLOCK
 
 
 class Steps(wiring.Component):
@@ -65,7 +66,8 @@ class Activations(wiring.Component):
     value : Out
         The activation, with ``minus`` its negative (~x if inverted); 0 unless ``used``.
 
-    Latency: 2 cycles from ``address`` to ``value``, under ``enable``.
+    Latency: 2 cycles from ``address`` to ``value``, under ``enable``. Resources: block RAM, however
+    few the activations are; a choice of many words would take more LUTs than the unit.
     """
 
     latency = 2
@@ -93,7 +95,7 @@ class Activations(wiring.Component):
         stored = signed(self.bits) if self.stored is None else self.stored
         depth = (1 if self.stored is not None else 2) << self.address_bits
         words = memory.Memory(shape=unsigned(stored.width), depth=depth, init=[])
-        m.submodules.words = words
+        m.submodules[f"{BLOCK}words"] = words
         write, read = words.write_port(), words.read_port()
         used, minus = Signal(name="term_used"), Signal(name="term_minus")
         held = Signal(signed(self.bits), name="held")

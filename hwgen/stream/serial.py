@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,9 +34,10 @@ class SerialLinear(wiring.Component):
         Of y, one fold.
 
     Latency: ``latency`` cycles from a window's last pixel. Interval: ``interval`` cycles an image
-    if the pixels are there in time: a queue in front smooths bursts. Everything stands still while
-    a result is held back and the next one is ready.
-    Resources: those of SerialWindow and SerialGraph, two registers a bit of y.
+    if the pixels are there in time: a queue in front smooths bursts. A result passes through two
+    registers, and everything stands still while the first one is full and the next result is ready;
+    so, except where words are one digit, ``o.ready`` reaches no clock enable of the graph.
+    Resources: those of SerialWindow and SerialGraph, three registers a bit of y.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class SerialLinear(wiring.Component):
         )
         self.graph = SerialGraph(schedule=schedule)
         self.interval = self.window.interval
-        self.latency = self.window.latency + self.graph.latency + 1
+        self.latency = self.window.latency + self.graph.latency + 2
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
     def take(
@@ -74,21 +75,28 @@ class SerialLinear(wiring.Component):
         window, graph = self.window, self.graph
         add(m, platform, "window", window)
         add(m, platform, "serial", graph)
-        en, full = Signal(name="enable"), Signal(name="full")
+        en, full, out_full = Signal(name="enable"), Signal(name="full"), Signal(name="out_full")
         held = Signal(self.format.layout, name="held", reset_less=True)
-        takes = Signal(name="takes")
+        out = Signal(self.format.layout, name="out", reset_less=True)
+        takes, passes = Signal(name="takes"), Signal(name="passes")
+        if self.schedule.digits == 1:  # a result every cycle: the first register never rests
+            m.d.comb += en.eq(~(graph.done & full & ~passes))
+        else:
+            going, after = Signal(name="going", init=1), Signal(name="full_after")
+            m.d.comb += [en.eq(going), after.eq(takes | (full & ~passes))]
+            m.d.sync += going.eq(~(Mux(going, graph.soon, graph.done) & after))
         m.d.comb += [
             window.i.valid.eq(self.i.valid),
             window.i.payload.eq(self.i.payload),
             self.i.ready.eq(window.i.ready),
-            en.eq(~(graph.done & full & ~self.o.ready)),
             takes.eq(graph.done & en),
             window.en.eq(en),
             graph.en.eq(en),
             graph.start.eq(window.start),
             graph.x.eq(window.x),
-            self.o.valid.eq(full),
-            self.o.payload.eq(held),
+            passes.eq(~out_full | self.o.ready),
+            self.o.valid.eq(out_full),
+            self.o.payload.eq(out),
         ]
         lo, hi = zip(*self.schedule.graph.output_ranges, strict=True)
         sums = data.View(packed(lo, hi), graph.y)
@@ -97,6 +105,8 @@ class SerialLinear(wiring.Component):
             m.d.sync += [
                 held[f"c{n}"].eq(sums[f"c{n}"] + bias) for n, bias in enumerate(self.bias.tolist())
             ]
-        with m.Elif(self.o.ready):
+        with m.Elif(passes):
             m.d.sync += full.eq(0)
+        with m.If(passes):
+            m.d.sync += [out.eq(held), out_full.eq(full)]
         return m

@@ -32,6 +32,8 @@ class SerialGraph(wiring.Component):
         The outputs, packed, each in the smallest width of its range.
     done : Out(1)
         High in the cycle in which y is the result, ``latency`` cycles behind start.
+    soon : Out(1)
+        High in the cycle before, under the enable.
 
     Latency: ``latency`` = schedule.done + 1 cycles. Throughput: a word every ``schedule.digits``
     cycles. Resources: ``schedule.lut`` positions, ``schedule.ff_bits`` flip-flops; no multiplier.
@@ -49,6 +51,7 @@ class SerialGraph(wiring.Component):
                 "en": In(1),
                 "y": Out(unsigned(offset + width)),
                 "done": Out(1),
+                "soon": Out(1),
             }
         )
 
@@ -63,7 +66,8 @@ class SerialGraph(wiring.Component):
                 a, b = b, a
             minus = operation.a.negative or operation.b.negative
             wires.keep(f"add_{n}", _adder(m, f"add_{n}", a, b, minus, begin, self.en))
-        m.d.comb += self.done.eq(wires.ring(self.schedule.done))
+        last = self.schedule.done
+        m.d.comb += [self.done.eq(wires.ring(last)), self.soon.eq(wires.ring(last - 1))]
         parts: list[Value] = []
         graph = self.schedule.graph
         for end, output, (_, width, _) in zip(

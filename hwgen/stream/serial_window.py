@@ -137,7 +137,6 @@ class SerialWindow(wiring.Component):
         place = Raster(m, rows=rows, columns=columns, step=step)
         walked, hit = Signal(name="walked"), Signal(name="hit")
         count = Signal(range(steps), name="digit_of_pixel")
-        wait = Signal(range(self.walk.digits), name="wait")
         fresh, last = Signal(name="first_digit", init=1), Signal(name="last_digit", init=steps == 1)
         waits = Signal(name="waits")  # no word can begin yet
         m.d.comb += [
@@ -158,10 +157,12 @@ class SerialWindow(wiring.Component):
                     last.eq(count == (steps - 2) % steps),
                 ]
         begins = moves & hit & fresh
-        with m.If(begins):
-            m.d.sync += [wait.eq(self.walk.digits - 1), waits.eq(self.walk.digits > 1)]
-        with m.Elif(self.en & waits):
-            m.d.sync += [wait.eq(wait - 1), waits.eq(wait != 1)]
+        if self.walk.digits > 1:
+            # Cycles since a word began, one high: ``waits`` needs no comparison behind ``moves``.
+            began = Signal(self.walk.digits - 1, name="began")
+            m.d.sync += waits.eq(begins | (waits & ~(self.en & began[-1])))
+            with m.If(self.en):
+                m.d.sync += began.eq(Cat(begins, began))
 
         shown = Signal(name="shown")  # the chains' fronts are digits of a window
         with m.If(self.en):

@@ -73,3 +73,9 @@ def test_pickles_and_broken_files_are_refused(whole, network, tmp_path):
     with pytest.raises(HwgenError, match="a state dict of tensors alone needed") as caught:
         models.load(f"{path}:digits", SHAPE)
     assert "\n" not in str(caught.value)
+
+
+def test_images_of_another_size(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "m.pth")
+    with pytest.raises(HwgenError, match="^digits: images of 1x8x8 needed, not of 1x1x1$"):
+        models.load(f"{tmp_path}/m.pth:digits", (1, 1, 1))
