@@ -106,11 +106,13 @@ def steps_of(weights: Int64Array, config: Config) -> list[Step]:
 
 
 def arrange(task: Task, views: Sequence[View], config: Config, *, sort: bool = True,
-            halves: bool = False) -> Arranged:
+            halves: bool = False, reader: Int64Array | None = None) -> Arranged:
     """Return a task with its filters in the order that takes the fewest steps.
 
     Parameters: sort, False to keep the filters in their order; halves, the first half of the
-    channels in the lower half of the lanes, the other one in the upper half.
+    channels in the lower half of the lanes, the other one in the upper half; reader, the order of
+    the channels of a task to which the result is added as it is: each of its tiles takes a step for
+    each tile of the result.
     Raises: HwgenError naming the layer if a weight has more digits than can be walked.
     """
     channels = task.tensor.channels
@@ -135,6 +137,10 @@ def arrange(task: Task, views: Sequence[View], config: Config, *, sort: bool = T
         heavy = np.argsort(-wanted.sum(axis=1)[lexicographic], kind="stable")
         orders += [np.array(lexicographic), np.array(lexicographic)[heavy]]
         costs = [_cost(wanted[order], config.tn) for order in orders]
+        if reader is not None:
+            orders.append(reader)
+            costs = [_cost(wanted[order], config.tn) + _meetings(reader, order, config.tn)
+                     for order in orders]
         order = orders[int(np.argmin(costs))]
     else:
         order = orders[0]
@@ -188,6 +194,13 @@ def _demand(task: Task, views: Sequence[View], base: Int64Array,
 def _cost(wanted: Int64Array, tn: int) -> int:
     return sum(int(wanted[start : start + tn].max(axis=0).sum(dtype=np.int64))
                for start in range(0, len(wanted), tn))
+
+
+def _meetings(reader: Int64Array, order: Int64Array, tn: int) -> int:
+    """Return how many pairs of a reader's tile and a tile of an order have a channel in common."""
+    tile = np.empty(order.size, np.int64)
+    tile[order] = np.arange(order.size) // tn
+    return len({(place // tn, int(tile[channel])) for place, channel in enumerate(reader)})
 
 
 def _check_products(term: Term, config: Config) -> None:

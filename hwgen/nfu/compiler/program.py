@@ -167,6 +167,7 @@ class _Compiler:
         self.original = original or network
         self.network, self.config, self.progress = network, config, progress
         self.fold, self.sort = fold, sort
+        self.tasks: dict[str, Task] = {}
         self.views: dict[str, View] = {}
         self.inputs: dict[object, View] = {}
         self.results: list[Region] = []
@@ -175,12 +176,12 @@ class _Compiler:
     def run(self) -> Program:
         """Compile."""
         self._codes_fit()
-        tasks = {task.title: task for task in tasks_of(self.network)}
+        self.tasks = {task.title: task for task in tasks_of(self.network)}
         plans: list[Plan] = []
         for n, layer in enumerate(self.network.layers):
             self.progress("compiling", n, len(self.network.layers))
-            if layer.name in tasks:
-                plans.append(self._task(tasks[layer.name]))
+            if layer.name in self.tasks:
+                plans.append(self._task(self.tasks[layer.name]))
             elif isinstance(layer, Flatten):
                 self.views[layer.name] = flattened(self._view(layer.source))
             elif isinstance(layer, Concat):
@@ -216,8 +217,8 @@ class _Compiler:
             self.inputs["natural"] = view
         return self.views[name]
 
-    def arranged(self, task: Task) -> Arranged:
-        """Return a task with its filters in tiles."""
+    def arranged(self, task: Task, reader: Int64Array | None = None) -> Arranged:
+        """Return a task with its filters in tiles. Parameters: reader, as of ``arrange``."""
         terms, views = [], []
         for term in task.terms:
             folded = self._folded(task, term)
@@ -226,10 +227,25 @@ class _Compiler:
         if not self.config.multipliers:
             terms, views = merged(terms, views)
         task = replace(task, terms=tuple(terms))
-        return arrange(task, views, self.config, sort=self.sort, halves=task.stored in self.edged)
+        return arrange(task, views, self.config, sort=self.sort, halves=task.stored in self.edged,
+                       reader=reader)
+
+    def _reader(self, task: Task) -> Int64Array | None:
+        """Return the order of the channels of a later task that adds the result of this one as it
+        is to convolutions of what is already there; None if there is no such task.
+        """
+        for other in self.tasks.values():
+            rest = tuple(term for term in other.terms if term.source != task.stored)
+            added = [term for term in other.terms if term.source == task.stored]
+            if (len(added) == 1 and added[0].weight is None and added[0].kernel == (1, 1)
+                    and any(term.weight is not None for term in rest)
+                    and all(term.source in self.views for term in rest)):
+                order = np.concatenate(self.arranged(replace(other, terms=rest)).tiles)
+                return order[order >= 0]
+        return None
 
     def _task(self, task: Task) -> Plan:
-        arranged = self.arranged(task)
+        arranged = self.arranged(task, self._reader(task))
         maker = JobMaker(arranged, *self._regions(arranged.task, arranged))
         plan = Plan(maker, tiling.best_shapes(maker, self.scheduler),
                     self._products(task))

@@ -102,6 +102,30 @@ def test_sorted_filters_give_the_same_codes():
             assert np.array_equal(values, wanted[name][n]), name
 
 
+def test_a_shortcut_takes_the_order_of_the_sum_it_is_added_to():
+    rng = np.random.default_rng(4)
+    weight = one_digit((12, 4, 3, 3), 4)
+    small = rng.permutation(12)[:8]
+    weight[small] *= np.pad([[1]], 1)                     # 1x1 kernels, here and there
+    config = replace(CONFIG, tn=4)
+    network = Network((
+        Input("x", 4, 6, 6, 0, 255, 8),
+        conv("a", "x", one_digit((4, 4, 1, 1), 5)), codes("b", "a", 4),
+        conv("short", "b", one_digit((12, 4, 1, 1), 6)), codes("s", "short", 12),
+        conv("main", "b", weight, (1, 1, 1, 1)), Add("sum", ("main", "s"), (0, 0)),
+        codes("z", "sum", 12, shift=9)))
+    program = compile_network(network, config)
+    taken = {task.layer: task.steps for task in program.tasks}
+    # A tile of whole kernels and two of single taps, each with one step of the shortcut.
+    assert taken["z"] == (9 + 1) + 2 * (1 + 1)
+    assert taken["s"] == 3
+    images = random_images(network, 2, 0)
+    wanted = golden.run(network, images)
+    for n, image in enumerate(images):
+        for name, values in interpreted(program, network, image).items():
+            assert np.array_equal(values, wanted[name][n]), name
+
+
 def test_first_layer_is_folded():
     """AlexNet's conv1: 363 products in 23 lines of 16 in place of 121 (claim 21)."""
     weight = one_digit((96, 3, 11, 11))
