@@ -24,16 +24,9 @@ from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.pick_code import PickCode
-from hwgen.stream.pick_parts import (
-    Activations,
-    Steps,
-    Sums,
-    delayed,
-    term_shapes,
-    write_port,
-)
+from hwgen.stream.pick_lanes import Copies, Walk, add_lanes
+from hwgen.stream.pick_parts import Sums, delayed, term_shapes, write_port
 from hwgen.stream.raster import Axis
-from hwgen.verilog import add
 
 
 @dataclass(frozen=True)
@@ -180,68 +173,17 @@ class ConvPick(wiring.Component):
         m.d.comb += last.eq(address == code.steps - 1)
         with m.If(enable & valid):
             m.d.sync += address.eq(Mux(last, 0, address + 1))
-        going = delayed(m, enable, valid, self.depth, "valid")
         bases = delayed(m, enable, base, 2, "base")
         leaves = delayed(m, enable, gone, 3, "rows_gone")
+
+        def place(name: str, term: Value) -> Value:
+            found = Signal(ring.bits, name=name)
+            m.d.comb += found.eq(term + (bases[2] << ring.channel_bits))
+            return found
+
         write = self._write(m, Mux(enable, leaves[3], 0), gone, enable, valid)
-
-        steps = Steps(code=code)
-        add(m, platform, "steps", steps)
-        m.d.comb += [steps.address.eq(address), steps.enable.eq(enable)]
-        word, tree = steps.word, self.depth - 1
-        starts = delayed(m, enable, word[-2], tree - 2, "start")
-        stops = delayed(m, enable, word[-1], self.depth - 2, "end")
-        results: list[Value] = []
-        for n, sums in enumerate(self.sums):
-            share = word[n * code.lane_bits : (n + 1) * code.lane_bits]
-            values = []
-            for k in range(code.terms):
-                copy = Activations(
-                    bits=self.bits, address_bits=ring.bits, apart=ring.row_bits, stored=self.stored
-                )
-                add(m, platform, f"copy_{n}_{k}", copy)
-                term = share[k * code.term_bits : (k + 1) * code.term_bits]
-                place = Signal(ring.bits, name=f"place_{n}_{k}")
-                m.d.comb += [
-                    place.eq(term[: ring.bits] + (bases[2] << ring.channel_bits)),
-                    copy.write.eq(write[0]),
-                    copy.write_address.eq(write[1]),
-                    copy.write_minus.eq(write[2]),
-                    copy.write_data.eq(write[3]),
-                    copy.address.eq(place),
-                    copy.minus.eq(term[ring.bits]),
-                    copy.used.eq(term[-1]),
-                    copy.enable.eq(enable),
-                ]
-                values.append(copy.value)
-            add(m, platform, f"sums_{n}", sums)
-            double = share[code.terms * code.term_bits]
-            doubles = delayed(m, enable, double, tree - 2, f"double_{n}")
-            m.d.comb += [
-                sums.x.eq(Cat(*values)),
-                sums.enable.eq(enable),
-                sums.start.eq(starts[-1]),
-                sums.double.eq(doubles[-1]),
-            ]
-            total: Value = sums.total << code.base
-            if code.bias_bits:
-                field = share[code.terms * code.term_bits + 1 :].as_signed()
-                biases = delayed(m, enable, field, self.depth - 2, f"bias_{n}")
-                total = total + biases[-1].as_signed()
-            results.append(total)
-
-        done, full = Signal(name="done"), Signal(name="full")
-        held = Signal(self.format.layout, name="held", reset_less=True)
-        m.d.comb += [
-            done.eq(going[-1] & stops[-1]),
-            enable.eq(~(done & full & ~self.o.ready)),
-            self.o.valid.eq(full),
-            self.o.payload.eq(held),
-        ]
-        with m.If(done & enable):
-            m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(results))]
-        with m.Elif(self.o.ready):
-            m.d.sync += full.eq(0)
+        copies = Copies(ring.bits, ring.row_bits, write, place)
+        add_lanes(m, platform, self, Walk(enable, address, valid), copies)
         return m
 
     def _windows(

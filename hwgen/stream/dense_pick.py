@@ -31,15 +31,8 @@ from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.pick_code import PickCode
-from hwgen.stream.pick_parts import (
-    Activations,
-    Steps,
-    Sums,
-    delayed,
-    term_shapes,
-    write_port,
-)
-from hwgen.verilog import add
+from hwgen.stream.pick_lanes import Copies, Walk, add_lanes
+from hwgen.stream.pick_parts import Sums, delayed, term_shapes, write_port
 
 
 class DensePick(wiring.Component):
@@ -122,76 +115,14 @@ class DensePick(wiring.Component):
             m.d.sync += address.eq(Mux(last, 0, address + 1))
             with m.If(last):
                 m.d.sync += used.eq(~used)
-        going = delayed(m, enable, valid, self.depth, "valid")
         banks = delayed(m, enable, used, 3, "bank")
         ends = delayed(m, enable, last & valid, 3, "last")
-
-        steps = Steps(code=code)
-        add(m, platform, "steps", steps)
-        m.d.comb += [steps.address.eq(address), steps.enable.eq(enable)]
-        word = steps.word
-        start, end = word[-2], word[-1]
-        tree = self.depth - 1                              # stage of the trees' outputs
-        starts = delayed(m, enable, start, tree - 2, "start")
-        stops = delayed(m, enable, end, self.depth - 2, "end")
-
-        write = self._write(m, valid, used, ends[3] & enable, banks[3])
-        results: list[Value] = []
-        for n, sums in enumerate(self.sums):
-            share = word[n * code.lane_bits : (n + 1) * code.lane_bits]
-            self._lane(m, platform, n, share, banks[2], write, enable)
-            add(m, platform, f"sums_{n}", sums)
-            double = share[code.terms * code.term_bits]
-            doubles = delayed(m, enable, double, tree - 2, f"double_{n}")
-            m.d.comb += [
-                sums.enable.eq(enable),
-                sums.start.eq(starts[-1]),
-                sums.double.eq(doubles[-1]),
-            ]
-            total: Value = sums.total << code.base
-            if code.bias_bits:
-                field = share[code.terms * code.term_bits + 1 :].as_signed()
-                biases = delayed(m, enable, field, self.depth - 2, f"bias_{n}")
-                total = total + biases[-1].as_signed()
-            results.append(total)
-
-        done, full = Signal(name="done"), Signal(name="full")
-        held = Signal(self.format.layout, name="held", reset_less=True)
-        m.d.comb += [
-            done.eq(going[-1] & stops[-1]),
-            enable.eq(~(done & full & ~self.o.ready)),
-            self.o.valid.eq(full),
-            self.o.payload.eq(held),
-        ]
-        with m.If(done & enable):
-            m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(results))]
-        with m.Elif(self.o.ready):
-            m.d.sync += full.eq(0)
+        copies = Copies(
+            code.address_bits + 1, 1, self._write(m, valid, used, ends[3] & enable, banks[3]),
+            lambda name, term: Cat(term, banks[2]),
+        )
+        add_lanes(m, platform, self, Walk(enable, address, valid), copies)
         return m
-
-    def _lane(self, m: Module, platform: Any, n: int, share: Value, bank: Value,
-              write: list[Signal], enable: Value) -> None:
-        """Add the copies of the activations that a lane reads, and connect them to its sums."""
-        code = self.code
-        values = []
-        for k in range(code.terms):
-            copy = Activations(
-                bits=self.bits, address_bits=code.address_bits + 1, apart=1, stored=self.stored
-            )
-            add(m, platform, f"copy_{n}_{k}", copy)
-            term = share[k * code.term_bits : (k + 1) * code.term_bits]
-            m.d.comb += [
-                copy.write.eq(write[0]),
-                copy.write_address.eq(write[1]),
-                copy.write_minus.eq(write[2]),
-                copy.write_data.eq(write[3]),
-                copy.address.eq(Cat(term[: code.address_bits], bank)),
-                copy.minus.eq(term[code.address_bits]),
-                copy.used.eq(term[-1]),
-                copy.enable.eq(enable),
-            ]
-            values.append(copy.value)
-        m.d.comb += self.sums[n].x.eq(Cat(*values))
 
     def _write(self, m: Module, valid: Signal, used: Signal, freed: Value,
                bank: Value) -> list[Signal]:
