@@ -47,7 +47,8 @@ def make_design(name: str, folder: Path) -> Path:
         return DEMO
     if all((folder / file).is_file() for file in FILES):
         return folder
-    from hwgen.compress import finetune, pipeline, zoo
+    from hwgen.compress import pipeline, zoo
+    from hwgen.compress.training import finetune
     from hwgen.stream.emit import write_design
 
     zoo.ZOO["tiny"] = replace(zoo.ZOO["digits"], build=tiny_net)
