@@ -9,7 +9,8 @@ from enum import Enum
 
 from hwgen.compress.choices.fields import AUTO, Fields, named, shown, yes
 from hwgen.compress.methods.kernel_tiles import TILE
-from hwgen.compress.methods.lower_kernel import Options, Place, Unit
+from hwgen.compress.methods.kernel_windows import Place
+from hwgen.compress.methods.lower_kernel import Options, Unit
 from hwgen.errors import HwgenError
 
 NAME = "lower-kernel"

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.compress.methods.checks import BoolArray, FloatArray, finite, frozen, symmetric
+from hwgen.compress.methods.kernel_windows import Place, ladder, places, window
 from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array, int64
 
@@ -31,13 +32,6 @@ class Unit(Enum):
 
     FILTER = "filter"  # all kernels of an output channel: what a tiled array can use
     KERNEL = "kernel"
-
-
-class Place(Enum):
-    """Where the window is."""
-
-    CENTRE = "centre"
-    BEST = "best"  # where the loss is least
 
 
 @dataclass(frozen=True)
@@ -148,21 +142,20 @@ def curves(
     array = finite(weights, dimensions=(4,), what="Weights")
     spread = _moments(array, moments)
     co, ci, kh, kw = array.shape
-    ladder = _ladder(sides, kh, kw)
+    steps = ladder(sides, kh, kw)
     units = co * (ci if options.unit is Unit.KERNEL else 1)
-    loss = np.zeros((units, len(ladder)))
-    offset = np.zeros((units, len(ladder), 2), np.int64)
-    for column, side in enumerate(ladder[1:], start=1):
+    loss = np.zeros((units, len(steps)))
+    offset = np.zeros((units, len(steps), 2), np.int64)
+    for column, side in enumerate(steps[1:], start=1):
         found = np.full(units, np.inf)
-        for place in _places(side, kh, kw, options.place):
-            window = _window(side, place, kh, kw)
-            trial = _trial(array, window, options, spread)
+        for place in places(side, kh, kw, options.place):
+            trial = _trial(array, window(side, place, kh, kw), options, spread)
             better = trial < found
             found[better] = trial[better]
             offset[better, column] = place
         loss[:, column] = found
-    taps = [min(side, kh) * min(side, kw) for side in ladder]
-    return Curves(ladder, int64(taps), frozen(loss), int64(offset))
+    taps = [min(side, kh) * min(side, kw) for side in steps]
+    return Curves(steps, int64(taps), frozen(loss), int64(offset))
 
 
 def shrink(
@@ -198,7 +191,7 @@ def shrink(
             f"Levels from 0 to {len(found.sides) - 1} needed, not {chosen.min()} to {chosen.max()}"
         )
     windows = [
-        _window(found.sides[level], (int(y), int(x)), kh, kw)
+        window(found.sides[level], (int(y), int(x)), kh, kw)
         for level, (y, x) in zip(chosen, found.offset[np.arange(units), chosen], strict=True)
     ]
     mask = np.stack(windows).reshape(co, -1, kh, kw)
@@ -291,35 +284,6 @@ def _cheapest(found: Curves, unit: int, level: int) -> tuple[float, int, int] | 
 
 
 # ---------------------------------------------------------------------------------------------
-# Windows
-
-
-def _ladder(sides: Sequence[int], kh: int, kw: int) -> tuple[int, ...]:
-    full = max(kh, kw)
-    for side in sides:
-        if not 1 <= side <= full:
-            raise HwgenError(f"Sides from 1 to {full} needed, not {side}")
-    return tuple(sorted({full, *map(int, sides)}, reverse=True))
-
-
-def _places(side: int, kh: int, kw: int, place: Place) -> list[tuple[int, int]]:
-    """Return where a window may begin, the nearest to the centre first, so that it wins a tie."""
-    rows, columns = kh - min(side, kh), kw - min(side, kw)
-    centre = rows // 2, columns // 2
-    if place is Place.CENTRE:
-        return [centre]
-    every = [(y, x) for y in range(rows + 1) for x in range(columns + 1)]
-    return sorted(every, key=lambda at: abs(at[0] - centre[0]) + abs(at[1] - centre[1]))
-
-
-def _window(side: int, place: tuple[int, int], kh: int, kw: int) -> BoolArray:
-    window = np.zeros((kh, kw), bool)
-    y, x = place
-    window[y : y + min(side, kh), x : x + min(side, kw)] = True
-    return window
-
-
-# ---------------------------------------------------------------------------------------------
 # Losses
 
 
@@ -376,9 +340,9 @@ def _fitted(
 
 
 def _trial(
-    array: FloatArray, window: BoolArray, options: Options, moments: FloatArray | None
+    array: FloatArray, taps: BoolArray, options: Options, moments: FloatArray | None
 ) -> FloatArray:
-    """Return the loss of every unit with this window."""
+    """Return the loss of every unit with the window of these taps."""
     co, ci, kh, kw = array.shape
     groups = 1 if moments is None else len(moments)
     losses = np.zeros((co, ci if options.unit is Unit.KERNEL else 1))
@@ -387,14 +351,14 @@ def _trial(
         rows = slice(group * share, (group + 1) * share)
         own = None if moments is None else moments[group]
         if options.unit is Unit.FILTER:
-            inside = np.broadcast_to(window, (ci, kh, kw)).ravel()
+            inside = np.broadcast_to(taps, (ci, kh, kw)).ravel()
             losses[rows, 0] = _fitted(array[rows].reshape(share, -1), inside, options, own)[1]
             continue
         for channel in range(ci):
             part = slice(channel * kh * kw, (channel + 1) * kh * kw)
             block = None if own is None else own[part, part]
             kernels = array[rows, channel].reshape(share, -1)
-            losses[rows, channel] = _fitted(kernels, window.ravel(), options, block)[1]
+            losses[rows, channel] = _fitted(kernels, taps.ravel(), options, block)[1]
     return losses.ravel()
 
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from hwgen.compress.methods.kernel_windows import Place
 from hwgen.compress.methods.lower_kernel import (
     Options,
-    Place,
     Unit,
     curves,
     greedy_steps,

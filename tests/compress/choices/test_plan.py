@@ -10,7 +10,8 @@ from hwgen.compress.choices.periodic import PeriodicChoice
 from hwgen.compress.choices.plan import METHODS, Plan, parse_methods
 from hwgen.compress.choices.ternary import TernaryChoice
 from hwgen.compress.methods.dyadic import Scale
-from hwgen.compress.methods.lower_kernel import Place, Unit
+from hwgen.compress.methods.kernel_windows import Place
+from hwgen.compress.methods.lower_kernel import Unit
 from hwgen.compress.methods.periodic import Kind, Phase, Supports, Variant
 from hwgen.compress.options import DyadicChoice, Norm
 from hwgen.errors import HwgenError
