@@ -18,9 +18,9 @@ import numpy as np
 
 from hwgen.compress.methods.checks import FloatArray
 from hwgen.compress.methods.kernel_tiles import plans, sort_filters, tile_cost
+from hwgen.compress.methods.kernel_windows import Place
 from hwgen.compress.methods.linear_features import Options as LinearOptions
 from hwgen.compress.methods.linear_features import approximate, cost
-from hwgen.compress.methods.kernel_windows import Place
 from hwgen.compress.methods.lower_kernel import Options, curves, importance, within
 from hwgen.files import write_json
 
