@@ -6,17 +6,14 @@ takes. ``error + price * digits`` falls with every move; the price is bisected t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 
 from hwgen.compress.methods.adder_budget_layer import Classes
 from hwgen.compress.methods.dyadic import FloatArray, Levels, Result
-from hwgen.compress.methods.output_error import RefineOptions
+from hwgen.compress.methods.output_error import RefineOptions, by_output, groups_of, with_codes
 from hwgen.cost import digit_count
 from hwgen.errors import HwgenError
-from hwgen.layers import Int64Array, int64
+from hwgen.layers import Int64Array
 
 PRICES = 160  # prices of a digit that are bisected, four in a factor of 2
 
@@ -50,9 +47,9 @@ def refine_budget(
         raise HwgenError(
             f"A start of at most {digits} digits needed, not {digit_count(start.codes).sum()}"
         )
-    exact, scale, codes = _rows(weights, start, covariance)
+    exact, scale, codes = by_output(weights, start, covariance)
     classes, unit = Classes(levels), np.ldexp(scale, -levels.bits)
-    parts = list(_groups(len(codes), covariance, options.ridge))
+    parts = list(groups_of(len(codes), covariance, options.ridge))
     highest = float(np.abs(exact).max()) ** 2 * max(float(np.diag(r).max()) for _, r in parts)
     least = sum(_cost(exact[rows] - unit[rows] * codes[rows], r) for rows, r in parts)
     best, inside, outside = codes, 0, PRICES
@@ -71,45 +68,7 @@ def refine_budget(
         inside = middle
         if error < least:
             best, least = trial, error
-    return _with_codes(weights, start, best, scale)
-
-
-def _rows(
-    weights: FloatArray, start: Result, covariance: FloatArray
-) -> tuple[FloatArray, FloatArray, Int64Array]:
-    """Return exact weights, scales and codes, a row an output channel."""
-    outputs = weights.shape[0]
-    exact = np.asarray(weights, np.float64).reshape(outputs, -1)
-    groups, size = covariance.shape[:2]
-    if exact.shape[1] != size or outputs % groups:
-        raise HwgenError(
-            f"A covariance of {exact.shape[1]} inputs for {outputs} outputs needed, not of {size} "
-            f"in {groups} groups"
-        )
-    scale = np.broadcast_to(
-        start.scale.reshape(start.scale.shape + (1,) * (weights.ndim - start.scale.ndim)),
-        weights.shape,
-    ).reshape(outputs, -1)
-    return exact, scale, start.codes.reshape(outputs, -1).copy()
-
-
-def _groups(
-    outputs: int, covariance: FloatArray, ridge: float
-) -> Iterator[tuple[slice, FloatArray]]:
-    """Each group's rows, and what its inputs vary by."""
-    groups, size = covariance.shape[:2]
-    for group in range(groups):
-        spread = covariance[group] + np.eye(size) * ridge * np.trace(covariance[group]) / size
-        yield slice(group * outputs // groups, (group + 1) * outputs // groups), spread
-
-
-def _with_codes(
-    weights: FloatArray, start: Result, codes: Int64Array, scale: FloatArray
-) -> Result:
-    values = np.ldexp(codes * scale, -start.bits)
-    wrong = np.asarray(weights, np.float64).reshape(values.shape) - values
-    error = (wrong**2).reshape(*start.scale.shape, -1).sum(-1)
-    return replace(start, codes=int64(codes.reshape(weights.shape)), error=error)
+    return with_codes(weights, start, best, scale)
 
 
 def _cost(wrong: FloatArray, spread: FloatArray) -> float:

@@ -8,6 +8,7 @@ result is never worse than the start.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +63,21 @@ def refine(
     Raises: HwgenError if the covariance or the mask does not fit the weights.
     """
     options = options or RefineOptions()
+    exact, scale, codes = by_output(weights, start, covariance)
+    if mask is not None and mask.shape != weights.shape:
+        raise HwgenError(f"A mask of {weights.shape} needed, not of {mask.shape}")
+    free = np.ones(exact.shape, bool) if mask is None else mask.reshape(exact.shape)
+    for rows, spread in groups_of(len(codes), covariance, options.ridge):
+        codes[rows] = _descend(
+            exact[rows], codes[rows], scale[rows], free[rows], levels, spread, options.passes
+        )
+    return with_codes(weights, start, codes, scale)
+
+
+def by_output(
+    weights: FloatArray, start: Result, covariance: FloatArray
+) -> tuple[FloatArray, FloatArray, Int64Array]:
+    """Return exact weights, scales and codes, a row an output channel."""
     outputs = weights.shape[0]
     exact = np.asarray(weights, np.float64).reshape(outputs, -1)
     groups, size = covariance.shape[:2]
@@ -74,20 +90,26 @@ def refine(
         start.scale.reshape(start.scale.shape + (1,) * (weights.ndim - start.scale.ndim)),
         weights.shape,
     ).reshape(outputs, -1)
-    if mask is not None and mask.shape != weights.shape:
-        raise HwgenError(f"A mask of {weights.shape} needed, not of {mask.shape}")
-    free = np.ones(exact.shape, bool) if mask is None else mask.reshape(exact.shape)
-    codes = start.codes.reshape(outputs, -1).copy()
+    return exact, scale, start.codes.reshape(outputs, -1).copy()
+
+
+def groups_of(
+    outputs: int, covariance: FloatArray, ridge: float
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Each group's rows, and what its inputs vary by."""
+    groups, size = covariance.shape[:2]
     for group in range(groups):
-        rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
-        spread = (
-            covariance[group] + np.eye(size) * options.ridge * np.trace(covariance[group]) / size
-        )
-        codes[rows] = _descend(
-            exact[rows], codes[rows], scale[rows], free[rows], levels, spread, options.passes
-        )
-    values = np.ldexp(codes * scale, -levels.bits)
-    error = ((exact - values) ** 2).reshape(*start.scale.shape, -1).sum(-1)
+        spread = covariance[group] + np.eye(size) * ridge * np.trace(covariance[group]) / size
+        yield slice(group * outputs // groups, (group + 1) * outputs // groups), spread
+
+
+def with_codes(
+    weights: FloatArray, start: Result, codes: Int64Array, scale: FloatArray
+) -> Result:
+    """Return a result with other codes, a row an output channel, and its error."""
+    values = np.ldexp(codes * scale, -start.bits)
+    wrong = np.asarray(weights, np.float64).reshape(values.shape) - values
+    error = (wrong**2).reshape(*start.scale.shape, -1).sum(-1)
     return replace(start, codes=int64(codes.reshape(weights.shape)), error=error)
 
 

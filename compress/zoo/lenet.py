@@ -152,7 +152,7 @@ RECIPES = {
             decay=2e-4,
             augmentation=Augmentation(turn=8, zoom=0.08, shift=1.5),
         )
-        for sizes in ((4, 8), (6, 12))
+        for sizes in ((4, 8), (5, 10), (6, 12))
     },
     "lenet-200": Recipe(
         lenet200,
