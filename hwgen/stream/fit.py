@@ -16,7 +16,6 @@ from hwgen.stream.plan import make_plan, structural_interval
 from hwgen.stream.top import StreamTop
 from hwgen.stream.widen import widen
 
-MARGIN = 0.95  # of the chip's LUT positions and flip-flops: the estimate may be a few percent low
 SLOWEST = 1 << 10  # times the cycles that the image's size sets: nothing gets smaller beyond
 KINDS = {"lut": "LUT positions", "ff": "flip-flops", "bram": "block RAMs"}
 
@@ -33,8 +32,8 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
     """Return the options of the fastest engine that a chip holds.
 
     The interval is halved between the one that the image's size sets and ``SLOWEST`` times that;
-    each try is a whole plan, its cost estimated from the built components (hwgen.stream.estimate)
-    with a margin of 5 %.
+    each try is a whole plan, its cost estimated from the built components (hwgen.stream.estimate);
+    it may take ``chip.usable`` of the LUT positions and flip-flops.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def shortage(top: StreamTop, chip: Chip) -> str | None:
         limit: Any = getattr(chip, kind)
         if limit is None:
             continue
-        usable = limit if kind == "bram" else int(limit * MARGIN)
+        usable = limit if kind == "bram" else int(limit * chip.usable)
         total = sum(cost[kind] for cost in costs.values())
         if total > usable:
             worst = max(costs, key=lambda name: costs[name][kind])
