@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.array import FIELDS as ARRAY_FIELDS
 from hwgen.nfu.array import LaneArray
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 from hwgen.nfu.finish_lane import SEARCH
 from hwgen.nfu.finisher import FIELDS as FINISH_FIELDS
@@ -107,7 +108,7 @@ class Compute(wiring.Component):
         # ``pending``: not yet with the finisher; ``fresh``: to be given with the next pixel.
         pending, fresh = Signal(name="pending"), Signal(name="fresh")
         unfinished, rest = Signal(2, name="unfinished"), Signal(range(64), name="rest")
-        given = Signal(name="given")
+        given, late = Signal(name="given"), Signal(name="late")           # rest is not 0
         m.d.comb += [
             given.eq(fresh & array.near), finisher.fields.eq(kept),
             self.busy.eq(unfinished != 0), self.older.eq(unfinished[1]),
@@ -117,7 +118,7 @@ class Compute(wiring.Component):
             unfinished.eq(unfinished + self.start - (array.kept | finisher.done)),
             self.open.eq((unfinished == 0) | (
                 ~walk.walking & ~pending & ~unfinished[1] & ~fields.max & ~self.fields.max
-                & (rest <= self.fields.steps))),
+                & ~less(self.fields.steps, rest))),
         ]
         with m.If(array.turn & pending):
             m.d.sync += fresh.eq(1)
@@ -129,9 +130,9 @@ class Compute(wiring.Component):
             m.d.sync += pending.eq(1)
         with m.If(walk.closing & fields.last):
             time = fields.digits << (self.config.groups - 1).bit_length()     # of a pixel
-            m.d.sync += rest.eq(time + finisher.latency - 3)
-        with m.Elif(rest != 0):
-            m.d.sync += rest.eq(rest - 1)
+            m.d.sync += [rest.eq(time + finisher.latency - 3), late.eq(1)]
+        with m.Elif(late):
+            m.d.sync += [rest.eq(rest - 1), late.eq(rest != 1)]
         with m.If(self.stop):
             m.d.sync += [unfinished.eq(0), pending.eq(0), fresh.eq(0)]
 

@@ -27,6 +27,7 @@ def set_block(ctx, dut, address, cols, rows=1, planes=1, row_pitch=0, plane_pitc
     for name, value in (("address", address), ("cols", cols), ("rows", rows), ("planes", planes),
                         ("row_pitch", row_pitch), ("plane_pitch", plane_pitch)):
         ctx.set(getattr(dut.block, name), value)
+    ctx.set(dut.single, (rows == 1) | (planes == 1) << 1)
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
