@@ -70,8 +70,7 @@ class Dispatcher(wiring.Component):
                     self.store_busy | self.compute_older)
         asked = Cat(header["wait_load"], header["wait_compute"], header["wait_store"])
         own, free = Signal(3, name="own"), Signal(name="free")
-        wrong, held = self._checks(m, header["opcode"], own), Signal(4, name="wrong_held")
-        refused, idle = Signal(name="refused"), Signal(name="idle")
+        wrong, idle = self._checks(m, header["opcode"], own), Signal(name="idle")
         m.d.comb += waiting.eq((asked & busy | own & taken).any())
         # ``free``, high in ISSUE alone, says what was so a cycle before: only this unit starts
         # another.
@@ -116,23 +115,7 @@ class Dispatcher(wiring.Component):
                     m.next = "HALT"
                 with m.Elif(self.word_valid & final):
                     m.next = "DECODE"
-            with m.State("DECODE"):
-                m.next = "CHECK"
-            with m.State("CHECK"):
-                m.d.sync += [held.eq(wrong), refused.eq(wrong != 0), free.eq(ready)]
-                m.next = "ISSUE"
-            with m.State("ISSUE"):
-                with m.If(broken):
-                    m.next = "HALT"
-                with m.Elif(refused):
-                    m.d.sync += [status.fault.eq(held), broken.eq(1)]
-                    m.next = "HALT"
-                with m.Elif(free):
-                    m.next = "FETCH"
-                    with m.If(header["opcode"] == Op.END):
-                        m.next = "HALT"
-                with m.Else():
-                    m.d.sync += free.eq(ready)
+            self._issue(m, broken, wrong, ready, free)
             with m.State("HALT"):
                 m.d.comb += self.stop.eq(broken)
                 with m.If(idle):
@@ -144,6 +127,27 @@ class Dispatcher(wiring.Component):
                 status.compute_cycles.eq(status.compute_cycles + self.compute_busy),
                 status.stall_cycles.eq(status.stall_cycles + ~self.compute_busy)]
         return m
+
+    def _issue(self, m: Module, broken: Signal, wrong: Signal, ready: Signal, free: Signal) -> None:
+        """The instruction is there: look at it, wait until it may start."""
+        held, refused = Signal(4, name="wrong_held"), Signal(name="refused")
+        with m.State("DECODE"):
+            m.next = "CHECK"
+        with m.State("CHECK"):
+            m.d.sync += [held.eq(wrong), refused.eq(wrong != 0), free.eq(ready)]
+            m.next = "ISSUE"
+        with m.State("ISSUE"):
+            with m.If(broken):
+                m.next = "HALT"
+            with m.Elif(refused):
+                m.d.sync += [self.status.fault.eq(held), broken.eq(1)]
+                m.next = "HALT"
+            with m.Elif(free):
+                m.next = "FETCH"
+                with m.If(field_value(self.instruction, isa.HEADER[0]) == Op.END):
+                    m.next = "HALT"
+            with m.Else():
+                m.d.sync += free.eq(ready)
 
     def _checks(self, m: Module, opcode: Value, own: Signal) -> Signal:
         """Return the Fault of the instruction, 0 if it is right; drive ``own``, its unit. Both are
