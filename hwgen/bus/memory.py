@@ -64,14 +64,16 @@ class ChipMemory(wiring.Component):
     Members
     -------
     runs : the NFU's.
-    peek : In, with peek_address; peek_data : Out, 2 cycles later. poke : In, with poke_address,
+    peek : In, with peek_address; peek_data : Out, 4 cycles later. poke : In, with poke_address,
     poke_data and poke_mask, a bit for each 32 bits of the word. Both only while the NFU rests.
 
-    Latency: 3 cycles from a run taken to its first word. Interval: a cycle a word, none lost
-    between runs.
+    Latency: 5 cycles from a run taken to its first word: the address counter, the address of the
+    banks, which lie far apart, their output, their register, the word chosen. Interval: a cycle a
+    word, none lost between runs. A word is written a cycle after it was taken, still before any
+    read that is asked for then.
     """
 
-    latency = 3
+    latency = 5
 
     def __init__(self, *, word_bits: int, words: int) -> None:
         self.word_bits, self.words = word_bits, words
@@ -89,9 +91,9 @@ class ChipMemory(wiring.Component):
         address, left = Signal(range(self.words), name="address"), Signal(LENGTH_BITS, name="left")
         # Registers say what the counts would: ``ready`` that at most one word is left.
         reading, ready = Signal(name="reading"), Signal(name="ready", init=1)
-        valid = Signal(2, name="valid")
+        valid = Signal(4, name="valid")
         m.d.comb += [
-            port.read_ready.eq(ready), port.data_valid.eq(valid[1]), self.peek_data.eq(port.data),
+            port.read_ready.eq(ready), port.data_valid.eq(valid[-1]), self.peek_data.eq(port.data),
         ]
         m.d.sync += valid.eq(valid << 1 | reading)
         with m.If(port.read_valid & ready):
@@ -108,19 +110,26 @@ class ChipMemory(wiring.Component):
             port.write_ready.eq(~writing), port.wdata_ready.eq(writing),
             port.write_busy.eq(writing),
         ]
-        self._banks(m, Mux(self.peek, self.peek_address, address),
-                    Mux(self.poke, self.poke_address, target),
-                    Mux(self.poke, self.poke_mask, taken.replicate(self.parts)))
+        read_at = Signal.like(address, name="read_at", reset_less=True)
+        write_at = Signal.like(target, name="write_at", reset_less=True)
+        data = Signal(self.word_bits, name="write_word", reset_less=True)
+        mask = Signal(self.parts, name="write_mask")
+        m.d.sync += [
+            read_at.eq(Mux(self.peek, self.peek_address, address)),
+            write_at.eq(Mux(self.poke, self.poke_address, target)),
+            data.eq(Mux(self.poke, self.poke_data, port.wdata)),
+            mask.eq(Mux(self.poke, self.poke_mask, taken.replicate(self.parts))),
+        ]
+        self._banks(m, read_at, write_at, data, mask)
         with m.If(port.write_valid & ~writing):
             m.d.sync += [target.eq(port.write_address), room.eq(port.write_length), writing.eq(1)]
         with m.Elif(taken):
             m.d.sync += [target.eq(target + 1), room.eq(room - 1), writing.eq(room != 1)]
         return m
 
-    def _banks(self, m: Module, read_at: Value, write_at: Value, mask: Value) -> None:
+    def _banks(self, m: Module, read_at: Signal, write_at: Signal, data: Signal,
+               mask: Signal) -> None:
         """Read and write the bank that an address is in; its word is held, then chosen."""
-        data = Mux(self.poke, self.poke_data, self.runs.wdata)
-        read_at, write_at = Value.cast(read_at), Value.cast(write_at)
         behind_read: Value = C(1)                          # the address is behind the banks so far
         behind_write: Value = C(1)
         words: list[Value] = []
@@ -142,4 +151,4 @@ class ChipMemory(wiring.Component):
             ]
             m.d.sync += [held.eq(read.data), late.eq(Cat(here, late[0]))]
             words.append(Mux(late[1], held, 0) if len(sizes) > 1 else held)
-        m.d.comb += self.runs.data.eq(reduce(or_, words))
+        m.d.sync += self.runs.data.eq(reduce(or_, words))

@@ -12,7 +12,7 @@ from hwgen.nfu.isa import INSTRUCTION_BYTES, Instruction, Op
 
 # Cycles beyond the words: of a fetch, from FETCH to ISSUE; of a LOAD or STORE, from its start until
 # it is free again; of each run of a STORE, whose first word comes out of NBout then.
-FETCH, LOAD, STORE, STORE_RUN = 10, 7, 4, 5
+FETCH, LOAD, STORE, STORE_RUN = 12, 9, 4, 5
 
 
 @dataclass(frozen=True)

@@ -138,18 +138,22 @@ class Compute(wiring.Component):
 
     def _fill(self, m: Module) -> None:
         """Words from memory into the buffers."""
-        fill, walk, array, finisher = self.fill, self.walk, self.array, self.finisher
+        walk, array, finisher = self.walk, self.array, self.finisher
+        # The buffers lie far apart: some get a word a cycle later than others, from registers of
+        # their own.
+        fill = [self.fill, *(Signal(self.fill.shape(), name=f"fill_{n}") for n in (1, 2))]
+        m.d.sync += [after.eq(before) for before, after in zip(fill, fill[1:], strict=False)]
         m.d.comb += [
-            array.nbin_write.eq(fill.nbin), array.nbin_line.eq(fill.line),
-            array.nbin_data.eq(fill.data),
-            array.sb_write.eq(fill.sb), array.sb_write_line.eq(fill.line),
-            array.sb_word.eq(fill.word), array.sb_data.eq(fill.data),
-            finisher.par_write.eq(fill.parameters), finisher.par_line.eq(fill.line),
-            finisher.par_word.eq(fill.word), finisher.par_data.eq(fill.data),
+            array.nbin_write.eq(fill[0].nbin), array.nbin_line.eq(fill[0].line),
+            array.nbin_data.eq(fill[0].data),
+            finisher.par_write.eq(fill[1].parameters), finisher.par_line.eq(fill[1].line),
+            finisher.par_word.eq(fill[1].word), finisher.par_data.eq(fill[1].data),
+            array.sb_write.eq(fill[2].sb), array.sb_write_line.eq(fill[2].line),
+            array.sb_word.eq(fill[2].word), array.sb_data.eq(fill[2].data),
         ]
         if not self.config.multipliers:
-            m.d.comb += [walk.tap_write.eq(fill.taps), walk.tap_word.eq(fill.line),
-                         walk.tap_data.eq(fill.data)]
+            m.d.comb += [walk.tap_write.eq(fill[0].taps), walk.tap_word.eq(fill[0].line),
+                         walk.tap_data.eq(fill[0].data)]
         if self.config.segments:
             self._table(m)
 

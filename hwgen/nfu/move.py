@@ -113,7 +113,8 @@ class Loader(wiring.Component):
     behind memory.
     fault : Out, an address; overflow : Out, a line beyond the buffer.
 
-    Timing: ``busy`` until 2 cycles behind the last word from memory.
+    Timing: ``busy`` until 2 cycles behind the last word from memory. It may be on its way to its
+    buffer still, but is there long before a COMPUTE that is started then reads it.
     """
 
     def __init__(self, *, config: Config) -> None:

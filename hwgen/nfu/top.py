@@ -28,14 +28,14 @@ class Registers(wiring.Component):
     bus : AXI4-Lite, the target's side. interrupt : Out.
     start, clear : Out, one cycle. entry : Out. status : In.
     poke : Out, one cycle, peek : Out, until it is answered, with window_address (bytes), data,
-    strobe; window : In, the 32 bits read, ``ChipMemory.latency`` cycles behind ``peek``. Only with
-    ``windowed``; it answers with an error while busy.
+    strobe; window : In, the 32 bits read, as late behind ``peek`` as ChipMemory gives them. Only
+    with ``windowed``; it answers with an error while busy.
 
     Latency: 2 cycles from a request to its answer, ``latency`` when it reads memory. In the first
     the address is looked up, in the second the answer is chosen, in the third a write is done.
     """
 
-    latency = ChipMemory.latency + 2
+    latency = ChipMemory.latency + 3
 
     def __init__(self, *, config: Config) -> None:
         self.config, self.windowed = config, bool(config.memory_bytes)
@@ -89,8 +89,10 @@ class Registers(wiring.Component):
         chosen = C(0, 32)
         for name, hit in here.items():
             chosen = chosen | Mux(hit, values[name], 0)
+        window = Signal(32, name="window_held")
         m.d.sync += [
-            target.answer.eq(Mux(self.peek, self.window, Mux(near, chosen, 0))),
+            window.eq(self.window),
+            target.answer.eq(Mux(self.peek, window, Mux(near, chosen, 0))),
             target.error.eq(wrong), writes.eq(second & target.write & near & target.strobe.all()),
             self.start.eq(writes & here["control"] & target.data[0] & ~status.busy),
             self.clear.eq(writes & here["control"] & target.data[2]),

@@ -81,7 +81,7 @@ def test_runs_over_the_banks(words):
         ctx.set(dut.peek, 1)
         for n in (0, half, words - 1, *(rng.randrange(words) for _ in range(20))):
             ctx.set(dut.peek_address, n)
-            await ctx.tick().repeat(2)
+            await ctx.tick().repeat(4)
             assert ctx.get(dut.peek_data) == content[n]
 
     simulator = Simulator(dut)

@@ -179,7 +179,7 @@ def test_store_writes_lines():
             for row in range(2):
                 for col in range(3):
                     ctx.set(dut.memory.peek_address, 16 + 64 * plane + 8 * row + col)
-                    await ctx.tick().repeat(3)
+                    await ctx.tick().repeat(5)
                     assert ctx.get(dut.memory.peek_data) == 509 + n
                     n += 1
 
