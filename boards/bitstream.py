@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgen.boards.block_ram import absorb_registers
 from hwgen.boards.board import Board, find_board
 from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.clock import PllClock
@@ -286,12 +287,15 @@ def _place(job: Job, step: Step, folder: Path) -> dict[str, Any]:
 
 
 def _trim(target: Target, folder: Path) -> None:
-    """Cut carry chains where their sum ends, as the placement out of context does."""
+    """Cut carry chains where their sum ends and move registers into block RAMs, as the placement
+    out of context does.
+    """
     if target.nextpnr != "ecp5":
         return
     path = folder / f"{NAME}.json"
     netlist = json.loads(path.read_bytes())
     cut_unread_carries(netlist["modules"][NAME])
+    absorb_registers(netlist["modules"][NAME])
     path.write_text(json.dumps(netlist), encoding="utf-8")
 
 

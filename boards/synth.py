@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hwgen.boards.block_ram import absorb_registers
 from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.design import Design, read_design
 from hwgen.boards.targets import Target, find_target
@@ -257,6 +258,7 @@ def _wrap(design: Design, target: Target, work: Path) -> None:
     if target.nextpnr == "ecp5":
         wrapped = json.loads((work / "wrapped.json").read_bytes())
         cut_unread_carries(wrapped["modules"]["hwgen_wrapper"])
+        absorb_registers(wrapped["modules"]["hwgen_wrapper"])
         (work / "wrapped.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import C, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -51,7 +51,11 @@ class BurstCut(wiring.Component):
 
     Members: valid, ready, address, length : a run in words; burst_valid, burst_ready, burst_address
     (bytes), burst_length (beats less 1) : Out. busy : Out, a run is being cut.
+
+    Latency: 2 cycles from a run taken to its first burst. Interval: 2 cycles a burst.
     """
+
+    latency = 2
 
     def __init__(self, *, word_bits: int) -> None:
         self.word_bits = word_bits
@@ -69,18 +73,24 @@ class BurstCut(wiring.Component):
         left = Signal(LENGTH_BITS, name="left")
         page = BOUNDARY >> self.low                        # words up to the next boundary
         most = min(page, BEATS)
-        room, beats = Signal(9, name="room"), Signal(9, name="beats")
+        low = (most - 1).bit_length()
+        # Aligned to ``most`` words, a burst meets no boundary. ``left`` is compared with the room
+        # in the cycle before ``known``. Beats are counted less 1.
+        room, fits = Signal(low, name="room_less_1"), Signal(name="fits")
+        known = Signal(name="known")
         m.d.comb += [
-            # Aligned to ``most`` words, a burst meets no boundary.
-            room.eq(most - at[: (most - 1).bit_length()]),
-            beats.eq(Mux(left < room, left, room)),
-            self.ready.eq(left == 0), self.busy.eq(left != 0), self.burst_valid.eq(left != 0),
-            self.burst_address.eq(at << self.low), self.burst_length.eq(beats - 1),
+            room.eq(~at[:low]), self.ready.eq(~self.busy),
+            self.burst_valid.eq(known), self.burst_address.eq(at << self.low),
+            self.burst_length.eq(Mux(fits, left, room)),
         ]
-        with m.If(self.valid & self.ready):
-            m.d.sync += [at.eq(self.address), left.eq(self.length)]
-        with m.Elif(self.burst_valid & self.burst_ready):
-            m.d.sync += [at.eq(at + beats), left.eq(left - beats)]
+        m.d.sync += [fits.eq(~(room - left)[-1]), known.eq(self.busy)]
+        with m.If(self.valid & ~self.busy):
+            m.d.sync += [at.eq(self.address), left.eq(self.length - 1), self.busy.eq(1)]
+        with m.Elif(known & self.burst_ready):
+            beats = Cat(at[:low], C(-1, len(left) - low))  # less than 0: those of the room
+            m.d.sync += [at.eq((at[low:] + 1) << low), left.eq(left + beats), known.eq(0)]
+            with m.If(fits):
+                m.d.sync += self.busy.eq(0)
         return m
 
 

@@ -34,7 +34,7 @@ class AxiLiteTarget(wiring.Component):
     done : In, the request is answered; answer : In, what was read; error : In.
 
     A write waits for both its address and its data; of a read and a write at the same time the
-    write goes first. Latency: 2 cycles and the answer's.
+    write goes first. Latency: 3 cycles and the answer's.
     """
 
     def __init__(self) -> None:
@@ -50,14 +50,19 @@ class AxiLiteTarget(wiring.Component):
         with m.FSM(name="state"):
             with m.State("REST"):
                 with m.If(bus.awvalid & bus.wvalid):
-                    m.d.comb += [bus.awready.eq(1), bus.wready.eq(1)]
-                    m.d.sync += [self.address.eq(bus.awaddr), self.data.eq(bus.wdata),
-                                 self.strobe.eq(bus.wstrb)]
-                    m.next = "WRITE"
+                    m.next = "TAKE WRITE"
                 with m.Elif(bus.arvalid):
-                    m.d.comb += bus.arready.eq(1)
-                    m.d.sync += self.address.eq(bus.araddr)
-                    m.next = "READ"
+                    m.next = "TAKE READ"
+            # A cycle of its own: what is asked stays, and no path leads from valid to ready.
+            with m.State("TAKE WRITE"):
+                m.d.comb += [bus.awready.eq(1), bus.wready.eq(1)]
+                m.d.sync += [self.address.eq(bus.awaddr), self.data.eq(bus.wdata),
+                             self.strobe.eq(bus.wstrb)]
+                m.next = "WRITE"
+            with m.State("TAKE READ"):
+                m.d.comb += bus.arready.eq(1)
+                m.d.sync += self.address.eq(bus.araddr)
+                m.next = "READ"
             with m.State("WRITE"):
                 m.d.comb += self.write.eq(1)
                 with m.If(self.done):

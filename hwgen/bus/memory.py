@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +15,7 @@ ADDRESS_BITS = 32             # of a byte address
 
 
 class MemorySignature(wiring.Signature):
-    """The asking side's ports; addresses and lengths are in words.
+    """The asking side's ports; addresses and lengths are in words, a length at least 1.
 
     read_valid, read_ready, read_address, read_length: a run to be read; its words come back in
     order on data_valid, data, at whatever pace, and must be taken. read_fault: one of them was an
@@ -36,8 +38,24 @@ class MemorySignature(wiring.Signature):
         })
 
 
+def bank_sizes(words: int) -> list[int]:
+    """Return at most three powers of two (or one size up to 512) that hold ``words``: block RAMs
+    deep enough for a bank need no multiplexer behind them.
+    """
+    sizes: list[int] = []
+    while words > 0:
+        size = 1 << words.bit_length() - 1
+        if words <= 512 and not sizes:
+            size = words
+        elif len(sizes) == 2 or size < 512:
+            size = 1 << (words - 1).bit_length()
+        sizes.append(size)
+        words -= size
+    return sizes
+
+
 class ChipMemory(wiring.Component):
-    """Memory on chip: a word read and a word written in every cycle.
+    """Memory on chip: a word read and a word written in every cycle. It lies in banks.
 
     Parameters
     ----------
@@ -46,14 +64,16 @@ class ChipMemory(wiring.Component):
     Members
     -------
     runs : the NFU's.
-    peek : In, with peek_address; peek_data : Out, 2 cycles later. poke : In, with poke_address,
+    peek : In, with peek_address; peek_data : Out, 4 cycles later. poke : In, with poke_address,
     poke_data and poke_mask, a bit for each 32 bits of the word. Both only while the NFU rests.
 
-    Latency: 3 cycles from a run taken to its first word. Interval: a cycle a word, none lost
-    between runs.
+    Latency: 5 cycles from a run taken to its first word: the address counter, the address of the
+    banks, which lie far apart, their output, their register, the word chosen. Interval: a cycle a
+    word, none lost between runs. A word is written a cycle after it was taken, still before any
+    read that is asked for then.
     """
 
-    latency = 3
+    latency = 5
 
     def __init__(self, *, word_bits: int, words: int) -> None:
         self.word_bits, self.words = word_bits, words
@@ -68,34 +88,67 @@ class ChipMemory(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         port = self.runs
-        store = memory.Memory(shape=unsigned(self.word_bits), depth=self.words, init=[])
-        m.submodules.words = store
-        read, write = store.read_port(), store.write_port(granularity=self.word_bits // self.parts)
         address, left = Signal(range(self.words), name="address"), Signal(LENGTH_BITS, name="left")
-        held = Signal(self.word_bits, name="held", reset_less=True)
-        valid = Signal(2, name="valid")
+        # Registers say what the counts would: ``ready`` that at most one word is left.
+        reading, ready = Signal(name="reading"), Signal(name="ready", init=1)
+        valid = Signal(4, name="valid")
         m.d.comb += [
-            port.read_ready.eq(left[1:] == 0), read.en.eq(1),
-            read.addr.eq(Mux(self.peek, self.peek_address, address)),
-            port.data_valid.eq(valid[1]), port.data.eq(held), self.peek_data.eq(held),
+            port.read_ready.eq(ready), port.data_valid.eq(valid[-1]), self.peek_data.eq(port.data),
         ]
-        m.d.sync += [held.eq(read.data), valid.eq(valid << 1 | (left != 0))]
-        with m.If(left != 0):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-        with m.If(port.read_valid & port.read_ready):
-            m.d.sync += [address.eq(port.read_address), left.eq(port.read_length)]
+        m.d.sync += valid.eq(valid << 1 | reading)
+        with m.If(port.read_valid & ready):
+            m.d.sync += [address.eq(port.read_address), left.eq(port.read_length),
+                         reading.eq(1), ready.eq(port.read_length == 1)]
+        with m.Elif(reading):
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1),
+                         reading.eq(~ready), ready.eq(ready | (left == 2))]
 
         target, room = Signal(range(self.words), name="target"), Signal(LENGTH_BITS, name="room")
-        taken = port.wdata_valid & port.wdata_ready
+        writing = Signal(name="writing")
+        taken = port.wdata_valid & writing
         m.d.comb += [
-            port.write_ready.eq(room == 0), port.wdata_ready.eq(room != 0),
-            port.write_busy.eq(room != 0),
-            write.addr.eq(Mux(self.poke, self.poke_address, target)),
-            write.data.eq(Mux(self.poke, self.poke_data, port.wdata)),
-            write.en.eq(Mux(self.poke, self.poke_mask, taken.replicate(self.parts))),
+            port.write_ready.eq(~writing), port.wdata_ready.eq(writing),
+            port.write_busy.eq(writing),
         ]
-        with m.If(taken):
-            m.d.sync += [target.eq(target + 1), room.eq(room - 1)]
-        with m.If(port.write_valid & port.write_ready):
-            m.d.sync += [target.eq(port.write_address), room.eq(port.write_length)]
+        read_at = Signal.like(address, name="read_at", reset_less=True)
+        write_at = Signal.like(target, name="write_at", reset_less=True)
+        data = Signal(self.word_bits, name="write_word", reset_less=True)
+        mask = Signal(self.parts, name="write_mask")
+        m.d.sync += [
+            read_at.eq(Mux(self.peek, self.peek_address, address)),
+            write_at.eq(Mux(self.poke, self.poke_address, target)),
+            data.eq(Mux(self.poke, self.poke_data, port.wdata)),
+            mask.eq(Mux(self.poke, self.poke_mask, taken.replicate(self.parts))),
+        ]
+        self._banks(m, read_at, write_at, data, mask)
+        with m.If(port.write_valid & ~writing):
+            m.d.sync += [target.eq(port.write_address), room.eq(port.write_length), writing.eq(1)]
+        with m.Elif(taken):
+            m.d.sync += [target.eq(target + 1), room.eq(room - 1), writing.eq(room != 1)]
         return m
+
+    def _banks(self, m: Module, read_at: Signal, write_at: Signal, data: Signal,
+               mask: Signal) -> None:
+        """Read and write the bank that an address is in; its word is held, then chosen."""
+        behind_read: Value = C(1)                          # the address is behind the banks so far
+        behind_write: Value = C(1)
+        words: list[Value] = []
+        sizes = bank_sizes(self.words)
+        for n, size in enumerate(sizes):
+            store = memory.Memory(shape=unsigned(self.word_bits), depth=size, init=[])
+            m.submodules[f"words_{n}"] = store
+            read = store.read_port()
+            write = store.write_port(granularity=self.word_bits // self.parts)
+            held = Signal(self.word_bits, name=f"held_{n}", reset_less=True)
+            late = Signal(2, name=f"here_{n}", reset_less=True)
+            here, there, low = behind_read, behind_write, (size - 1).bit_length()
+            if n < len(sizes) - 1:
+                here, there = here & ~read_at[low], there & ~write_at[low]
+                behind_read, behind_write = behind_read & read_at[low], behind_write & write_at[low]
+            m.d.comb += [
+                read.en.eq(1), read.addr.eq(read_at[:low]), write.addr.eq(write_at[:low]),
+                write.data.eq(data), write.en.eq(Mux(there, mask, 0)),
+            ]
+            m.d.sync += [held.eq(read.data), late.eq(Cat(here, late[0]))]
+            words.append(Mux(late[1], held, 0) if len(sizes) > 1 else held)
+        m.d.sync += self.runs.data.eq(reduce(or_, words))

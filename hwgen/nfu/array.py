@@ -2,12 +2,15 @@
 
 Stages go on from those of ``hwgen.nfu.walk``; L is the depth of an adder tree::
 
-    stage 3        NBin and SB are read
-    stage 4        the memories' outputs
-    stage 5        registers: activations (0 outside the block), weights
-    stage 6, 7     lanes                          stage 6   maxima
-    stage 7 + L    the trees' sums; the pixel's partial sums, read two stages before
-    stage 8 + L    accumulators; kept as partial sums, or taken by the finisher
+    stage 3        NBin is read
+    stage 4        its output; SB is read
+    stage 5        a register of NBin's; the output of SB
+    stage 6        registers: activations (0 outside the block), weights
+    stage 7, 8     lanes                          stage 7, 8   maxima
+    stage 8 + L    the trees' sums; the pixel's partial sums, read two stages before
+    stage 9 + L    accumulators; kept as partial sums, or taken by the finisher
+
+A register with neither reset nor enable directly behind each memory: block RAMs have it inside.
 """
 
 from __future__ import annotations
@@ -51,8 +54,8 @@ class LaneArray(wiring.Component):
     def __init__(self, *, config: Config) -> None:
         self.config = config
         self.neurons = [Neuron(config=config) for _ in range(config.tn)]
-        self.latency = 2 + self.neurons[0].latency + Accumulators.latency
-        self.max_latency = 2 + Maxima.latency
+        self.latency = 3 + self.neurons[0].latency + Accumulators.latency
+        self.max_latency = 3 + Maxima.latency
         word = 8 * config.word_bytes
         super().__init__({
             "start": In(1), "fields": In(fields_layout(*FIELDS)),
@@ -86,13 +89,13 @@ class LaneArray(wiring.Component):
             totals.append(neuron.total)
         sums = Accumulators(config=config, total_bits=len(totals[0]))
         add(m, platform, "accumulators", sums)
-        at = marks[self.latency - 1]                       # stage 7 + L
-        m.d.comb += [sums.totals.eq(Cat(*totals)), sums.enable.eq(at.valid),
-                     sums.start.eq(at.first)]
+        at, ahead = marks[self.latency - 1], marks[self.latency - 2]
+        m.d.comb += [sums.totals.eq(Cat(*totals)), sums.enable.eq(at.valid)]
+        m.d.sync += [sums.keep.eq(~ahead.first), sums.resume.eq(ahead.first & ~self.first)]
         maxima = Maxima(config=config)
         add(m, platform, "maxima", maxima)
-        m.d.comb += [maxima.x.eq(x), maxima.enable.eq(marks[2].valid),
-                     maxima.start.eq(marks[2].first), maxima.covered.eq(covered)]
+        m.d.comb += [maxima.x.eq(x), maxima.enable.eq(marks[3].valid),
+                     maxima.start.eq(marks[3].first), maxima.covered.eq(covered)]
         self._partial(m, platform, marks, sums)
         self._out(m, marks, sums, maxima)
         return m
@@ -103,11 +106,11 @@ class LaneArray(wiring.Component):
         Stage s of its first step is s + 3 cycles behind ``start``; a step of the one before was
         there at least 4 cycles earlier. Maxima are not overlapped, and need theirs early.
         """
-        last = self.latency + 3                    # 8 + L
+        last = self.latency + 3
         since = Signal(last + 1, name="since")
         m.d.sync += since.eq(since << 1 | self.start)
-        self.signed, self.first = Signal(name="signed_4"), Signal(name="first_6")
-        self.last, self.max = Signal(name="last_8"), Signal(name="max_8")
+        self.signed, self.first = Signal(name="signed_5"), Signal(name="first_7")
+        self.last, self.max = Signal(name="last_9"), Signal(name="max_9")
         self.reading = since[last - 3]
         m.d.comb += self.turn.eq(since[last - 1] | (since[3] & self.fields.max))
         with m.If(since[3]):
@@ -118,7 +121,7 @@ class LaneArray(wiring.Component):
             m.d.sync += [self.last.eq(self.fields.last), self.max.eq(self.fields.max)]
 
     def _activations(self, m: Module) -> tuple[Value, Value]:
-        """NBin and its output register: tn signed activations of stage 5, 0 outside."""
+        """NBin and its output register: tn signed activations of stage 6, 0 outside."""
         config = self.config
         bits = config.act_bits
         store = memory.Memory(shape=unsigned(config.tn * bits), depth=config.nbin_lines, init=[])
@@ -126,26 +129,31 @@ class LaneArray(wiring.Component):
         read, write = store.read_port(), store.write_port()
         m.d.comb += [read.en.eq(1), read.addr.eq(self.line), write.en.eq(self.nbin_write),
                      write.addr.eq(self.nbin_line), write.data.eq(self.nbin_data)]
+        held = Signal(config.tn * bits, name="nbin_5", reset_less=True)
+        halves, other = Signal(2, name="halves_5"), Signal(name="other_5")
+        m.d.sync += [held.eq(read.data), halves.eq(self.halves), other.eq(self.other)]
         lanes = []
         for n in range(config.tn):
             lane = Signal(signed(bits + 1), name=f"x_{n}", reset_less=True)
-            raw = read.data[n * bits : (n + 1) * bits]
-            minus = raw[-1] & (self.signed ^ self.other)
-            here = self.halves[n * 2 // config.tn]
-            m.d.sync += lane.eq(Mux(here, Cat(raw, minus), 0))
+            raw = held[n * bits : (n + 1) * bits]
+            minus = raw[-1] & (self.signed ^ other)
+            m.d.sync += lane.eq(Mux(halves[n * 2 // config.tn], Cat(raw, minus), 0))
             lanes.append(lane)
-        covered = Signal(name="covered_5", reset_less=True)
-        m.d.sync += covered.eq(self.covered)
+        covered = Signal(2, name="covered_later", reset_less=True)
+        m.d.sync += covered.eq(Cat(self.covered, covered[0]))
+        covered = covered[1]
         return Cat(*lanes), covered
 
     def _weights(self, m: Module, platform: Any) -> Signal:
-        """SB and its output register: the codes of stage 5."""
+        """SB and its output register: the codes of stage 6."""
         config = self.config
         store = LineMemory(words=config.sb_words, word_bits=8 * config.word_bytes,
                            lines=config.sb_lines)
         add(m, platform, "sb", store)
         codes = Signal(config.tn * config.tn * config.weight_bits, name="codes", reset_less=True)
-        m.d.comb += [store.line.eq(self.sb_line), store.write.eq(self.sb_write),
+        line = Signal.like(self.sb_line, name="sb_line_4", reset_less=True)
+        m.d.sync += line.eq(self.sb_line)
+        m.d.comb += [store.line.eq(line), store.write.eq(self.sb_write),
                      store.write_line.eq(self.sb_write_line), store.write_word.eq(self.sb_word),
                      store.write_data.eq(self.sb_data)]
         m.d.sync += codes.eq(store.data)
@@ -168,7 +176,7 @@ class LaneArray(wiring.Component):
             write.addr.eq(write_at), write.data.eq(sums.sums), write.en.eq(keep & ~write_at[-1]),
             self.overflow.eq(keep & write_at[-1]), self.kept.eq(keep & behind.ending),
         ]
-        m.d.sync += before.eq(Mux(self.first, 0, read.data))
+        m.d.sync += before.eq(read.data)
         with m.If(self.reading):
             m.d.sync += read_at.eq(self.fields.out_line)
         with m.Elif(ahead.valid & ahead.last):
@@ -185,14 +193,14 @@ class LaneArray(wiring.Component):
             Cat(part, part[-1].replicate(config.acc_bits - wide))
             for part in (maxima.largest[n * wide : (n + 1) * wide] for n in range(config.tn))
         ))
-        early, late = marks[self.max_latency], marks[self.latency]
-        chosen, soon = Signal(MARKS, name="chosen"), Signal(MARKS, name="soon")
+        # Both a cycle ahead, so that registers drive what they start.
+        near, take = Signal(MARKS, name="near_ahead"), Signal(MARKS, name="take_ahead")
         m.d.comb += [
-            chosen.eq(Mux(self.max, early.as_value(), late.as_value())),
-            soon.eq(Mux(self.max, marks[self.max_latency - 1].as_value(),
+            near.eq(Mux(self.max, marks[self.max_latency - 2].as_value(),
+                        marks[self.latency - 2].as_value())),
+            take.eq(Mux(self.max, marks[self.max_latency - 1].as_value(),
                         marks[self.latency - 1].as_value())),
-            self.near.eq(soon.valid & soon.last),
             self.sums.eq(Mux(self.max, largest, sums.sums)),
-            self.take.eq(chosen.valid & chosen.last & self.last),
-            self.ending.eq(chosen.ending),
         ]
+        m.d.sync += [self.near.eq(near.valid & near.last), self.ending.eq(take.ending),
+                     self.take.eq(take.valid & take.last & self.last)]

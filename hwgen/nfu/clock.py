@@ -12,8 +12,7 @@ from hwgen.nfu.isa import INSTRUCTION_BYTES, Instruction, Op
 
 # Cycles beyond the words: of a fetch, from FETCH to ISSUE; of a LOAD or STORE, from its start until
 # it is free again; of each run of a STORE, whose first word comes out of NBout then.
-FETCH, LOAD, STORE, STORE_RUN = 8, 5, 2, 4
-RUN = 2                       # cycles that a run of a LOAD takes at least, if another one follows
+FETCH, LOAD, STORE, STORE_RUN = 12, 9, 4, 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Clock:
         fetch = max(self.now, self.load_free)
         self.read_words += words
         ready = fetch + words + FETCH + self.memory.latency
-        waits = [ready]
+        waits = [0]
         if one["wait_load"] or one.op is Op.LOAD:
             waits.append(self.load_free)
         if one["wait_compute"]:
@@ -70,12 +69,13 @@ class Clock:
             waits.append(self._compute_start(one))
         if one.op in (Op.LOAD, Op.STORE):
             waits.append(self.older_free)
-        start = max(waits)
+        start = max(ready, max(waits) + 1)         # waits are seen a cycle later
         self.now = start + 1
+        start += 1                                 # the unit's own
         match one.op:
             case Op.LOAD:
                 self.read_words += one["cols"] * one["rows"] * one["planes"]
-                run = max(one["cols"] + self.memory.gap, RUN)
+                run = one["cols"] + self.memory.gap
                 self.load_free = (start + (one["rows"] * one["planes"] - 1) * run + one["cols"]
                                   + LOAD + self.memory.latency)
             case Op.STORE:
@@ -86,8 +86,7 @@ class Clock:
             case Op.COMPUTE:
                 self._compute(one, start)
             case Op.END:
-                self.now = start + 2
-
+                self.now = start + 1
 
     def _compute_start(self, one: Instruction) -> int:
         """Return when a COMPUTE can start behind those before (hwgen.nfu.compute)."""
@@ -101,7 +100,7 @@ class Clock:
         self.computing += end - max(start + 1, self.compute_free)
         self.older_free, self.compute_free = self.compute_free, end
         pixels, levels = one["rows"] * one["cols"], (self.config.tn - 1).bit_length()
-        self.walk_free = start + max(3 + pixels * one["period"], 11 + levels + one["steps"])
+        self.walk_free = start + max(3 + pixels * one["period"], 12 + levels + one["steps"])
         self.rest_free, self.maximum = 0, bool(one["max"])
         if one["last"]:
             final = start + 2 + (pixels - 1) * one["period"] + one["steps"]
@@ -114,7 +113,7 @@ def compute_cycles(one: Instruction, config: Config) -> int:
     levels = (config.tn - 1).bit_length()
     pixels = one["rows"] * one["cols"]
     cycles = (pixels - 1) * one["period"] + one["steps"]
-    cycles += 9 if one["max"] else 11 + levels
+    cycles += 11 if one["max"] else 12 + levels
     if one["last"]:
         cycles += config.groups * one["digits"] + finish_latency(config)
     return cycles

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu.array import FIELDS as ARRAY_FIELDS
 from hwgen.nfu.array import LaneArray
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 from hwgen.nfu.finish_lane import SEARCH
 from hwgen.nfu.finisher import FIELDS as FINISH_FIELDS
@@ -107,7 +108,7 @@ class Compute(wiring.Component):
         # ``pending``: not yet with the finisher; ``fresh``: to be given with the next pixel.
         pending, fresh = Signal(name="pending"), Signal(name="fresh")
         unfinished, rest = Signal(2, name="unfinished"), Signal(range(64), name="rest")
-        given = Signal(name="given")
+        given, late = Signal(name="given"), Signal(name="late")           # rest is not 0
         m.d.comb += [
             given.eq(fresh & array.near), finisher.fields.eq(kept),
             self.busy.eq(unfinished != 0), self.older.eq(unfinished[1]),
@@ -117,7 +118,7 @@ class Compute(wiring.Component):
             unfinished.eq(unfinished + self.start - (array.kept | finisher.done)),
             self.open.eq((unfinished == 0) | (
                 ~walk.walking & ~pending & ~unfinished[1] & ~fields.max & ~self.fields.max
-                & (rest <= self.fields.steps))),
+                & ~less(self.fields.steps, rest))),
         ]
         with m.If(array.turn & pending):
             m.d.sync += fresh.eq(1)
@@ -129,26 +130,30 @@ class Compute(wiring.Component):
             m.d.sync += pending.eq(1)
         with m.If(walk.closing & fields.last):
             time = fields.digits << (self.config.groups - 1).bit_length()     # of a pixel
-            m.d.sync += rest.eq(time + finisher.latency - 3)
-        with m.Elif(rest != 0):
-            m.d.sync += rest.eq(rest - 1)
+            m.d.sync += [rest.eq(time + finisher.latency - 3), late.eq(1)]
+        with m.Elif(late):
+            m.d.sync += [rest.eq(rest - 1), late.eq(rest != 1)]
         with m.If(self.stop):
             m.d.sync += [unfinished.eq(0), pending.eq(0), fresh.eq(0)]
 
     def _fill(self, m: Module) -> None:
         """Words from memory into the buffers."""
-        fill, walk, array, finisher = self.fill, self.walk, self.array, self.finisher
+        walk, array, finisher = self.walk, self.array, self.finisher
+        # The buffers lie far apart: some get a word a cycle later than others, from registers of
+        # their own.
+        fill = [self.fill, *(Signal(self.fill.shape(), name=f"fill_{n}") for n in (1, 2))]
+        m.d.sync += [after.eq(before) for before, after in zip(fill, fill[1:], strict=False)]
         m.d.comb += [
-            array.nbin_write.eq(fill.nbin), array.nbin_line.eq(fill.line),
-            array.nbin_data.eq(fill.data),
-            array.sb_write.eq(fill.sb), array.sb_write_line.eq(fill.line),
-            array.sb_word.eq(fill.word), array.sb_data.eq(fill.data),
-            finisher.par_write.eq(fill.parameters), finisher.par_line.eq(fill.line),
-            finisher.par_word.eq(fill.word), finisher.par_data.eq(fill.data),
+            array.nbin_write.eq(fill[0].nbin), array.nbin_line.eq(fill[0].line),
+            array.nbin_data.eq(fill[0].data),
+            finisher.par_write.eq(fill[1].parameters), finisher.par_line.eq(fill[1].line),
+            finisher.par_word.eq(fill[1].word), finisher.par_data.eq(fill[1].data),
+            array.sb_write.eq(fill[2].sb), array.sb_write_line.eq(fill[2].line),
+            array.sb_word.eq(fill[2].word), array.sb_data.eq(fill[2].data),
         ]
         if not self.config.multipliers:
-            m.d.comb += [walk.tap_write.eq(fill.taps), walk.tap_word.eq(fill.line),
-                         walk.tap_data.eq(fill.data)]
+            m.d.comb += [walk.tap_write.eq(fill[0].taps), walk.tap_word.eq(fill[0].line),
+                         walk.tap_data.eq(fill[0].data)]
         if self.config.segments:
             self._table(m)
 

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.bus.memory import MemorySignature
 from hwgen.nfu import isa
+from hwgen.nfu.compare import less
 from hwgen.nfu.compute import Compute, used_fields
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Fault, Op
@@ -38,7 +39,9 @@ class Dispatcher(wiring.Component):
     start : In, with entry, the address of the first instruction. clear : In, forget done and fault.
     status : Out.
     fetch : Out, read the instruction at ``position``; word_valid, word : In, its words.
-    load, compute, store : Out, start the unit with the fields of ``instruction``.
+    load, compute, store : Out, start the unit with the fields of ``instruction``; move : Out, fetch
+    or load. All are registers, high for a cycle.
+    single : Out, the block of ``instruction`` has one row, one plane.
     load_busy, compute_busy, store_busy : In. compute_open, compute_older : In, of Compute.
     fault : In, what a unit found, a Fault. stop : Out, give up.
     """
@@ -49,7 +52,7 @@ class Dispatcher(wiring.Component):
             "start": In(1), "entry": In(32), "clear": In(1), "status": Out(STATUS),
             "fetch": Out(1), "word_valid": In(1), "word": In(8 * config.word_bytes),
             "instruction": Out(8 * isa.INSTRUCTION_BYTES),
-            "load": Out(1), "compute": Out(1), "store": Out(1),
+            "load": Out(1), "compute": Out(1), "store": Out(1), "move": Out(1), "single": Out(2),
             "load_busy": In(1), "compute_busy": In(1), "store_busy": In(1),
             "compute_open": In(1), "compute_older": In(1), "fault": In(4), "stop": Out(1),
         })
@@ -58,7 +61,7 @@ class Dispatcher(wiring.Component):
         m = Module()
         status = self.status
         words = isa.INSTRUCTION_BYTES // self.config.word_bytes
-        count = Signal(range(words + 1), name="count")
+        count, final = Signal(range(words + 1), name="count"), Signal(name="final_word")
         header = {field.name: field_value(self.instruction, field) for field in isa.HEADER}
         waiting = Signal(name="waiting")
         busy = Cat(self.load_busy, self.compute_busy, self.store_busy)
@@ -66,23 +69,36 @@ class Dispatcher(wiring.Component):
         taken = Cat(self.load_busy | self.compute_older, ~self.compute_open,
                     self.store_busy | self.compute_older)
         asked = Cat(header["wait_load"], header["wait_compute"], header["wait_store"])
-        own = Signal(3, name="own")
-        wrong, held = self._checks(m, header["opcode"], own), Signal(4, name="wrong_held")
+        own, free = Signal(3, name="own"), Signal(name="free")
+        wrong, idle = self._checks(m, header["opcode"], own), Signal(name="idle")
         m.d.comb += waiting.eq((asked & busy | own & taken).any())
+        # ``free``, high in ISSUE alone, says what was so a cycle before: only this unit starts
+        # another.
+        ready = Signal(name="ready")
+        m.d.comb += ready.eq(~waiting & (wrong == 0))
+        m.d.sync += free.eq(0)
         with m.If(self.word_valid):
             m.d.sync += [self.instruction.eq(Cat(self.instruction, self.word)[
-                self.config.word_bytes * 8 :]), count.eq(count + 1)]
+                self.config.word_bytes * 8 :]), count.eq(count + 1), final.eq(count == words - 2)]
+        broken, found = Signal(name="broken"), Signal(4, name="fault_found")
         with m.If(self.clear):
-            m.d.sync += [status.done.eq(0), status.fault.eq(0)]
-        broken = Signal(name="broken")
-        m.d.comb += broken.eq(status.fault != 0)
-        with m.If((self.fault != 0) & status.busy & ~broken):
-            m.d.sync += status.fault.eq(self.fault)
+            m.d.sync += [status.done.eq(0), status.fault.eq(0), broken.eq(0)]
+        m.d.sync += found.eq(self.fault)
+        with m.If((found != 0) & status.busy & ~broken):
+            m.d.sync += [status.fault.eq(found), broken.eq(1)]
+        m.d.sync += [
+            Cat(self.fetch, self.load, self.move, self.compute, self.store).eq(0),
+            idle.eq(~(busy.any() | self.move | self.compute | self.store)),
+        ]
+        with m.If(free & ~broken):
+            m.d.sync += [status.position.eq(status.position + isa.INSTRUCTION_BYTES),
+                         status.instructions.eq(status.instructions + 1),
+                         Cat(self.load, self.compute, self.store).eq(own), self.move.eq(own[0])]
         with m.FSM(name="state"):
             with m.State("REST"):
                 with m.If(self.start):
                     m.d.sync += [
-                        status.busy.eq(1), status.done.eq(0), status.fault.eq(0),
+                        status.busy.eq(1), status.done.eq(0), status.fault.eq(0), broken.eq(0),
                         status.position.eq(self.entry), status.cycles.eq(0),
                         status.compute_cycles.eq(0), status.stall_cycles.eq(0),
                         status.instructions.eq(0)]
@@ -90,36 +106,19 @@ class Dispatcher(wiring.Component):
             with m.State("FETCH"):
                 with m.If(broken):
                     m.next = "HALT"
-                with m.Elif(~self.load_busy):
-                    m.d.comb += self.fetch.eq(1)
-                    m.d.sync += count.eq(0)
+                with m.Elif(~self.load_busy & ~self.load):
+                    m.d.sync += [self.fetch.eq(1), self.move.eq(1), count.eq(0),
+                                 final.eq(words == 1)]
                     m.next = "RECEIVE"
             with m.State("RECEIVE"):
                 with m.If(broken):
                     m.next = "HALT"
-                with m.Elif(count == words):
+                with m.Elif(self.word_valid & final):
                     m.next = "DECODE"
-            with m.State("DECODE"):
-                m.d.sync += held.eq(wrong)
-                m.next = "CHECK"
-            with m.State("CHECK"):
-                m.next = "ISSUE"
-                with m.If(held != 0):
-                    m.d.sync += status.fault.eq(held)
-                    m.next = "HALT"
-            with m.State("ISSUE"):
-                with m.If(broken):
-                    m.next = "HALT"
-                with m.Elif(~waiting):
-                    m.d.sync += [status.position.eq(status.position + isa.INSTRUCTION_BYTES),
-                                 status.instructions.eq(status.instructions + 1)]
-                    m.d.comb += Cat(self.load, self.compute, self.store).eq(own)
-                    m.next = "FETCH"
-                    with m.If(header["opcode"] == Op.END):
-                        m.next = "HALT"
+            self._issue(m, broken, wrong, ready, free)
             with m.State("HALT"):
-                m.d.comb += self.stop.eq(status.fault != 0)
-                with m.If(~self.load_busy & ~self.store_busy & ~self.compute_busy):
+                m.d.comb += self.stop.eq(broken)
+                with m.If(idle):
                     m.d.sync += [status.busy.eq(0), status.done.eq(1)]
                     m.next = "REST"
         with m.If(status.busy):
@@ -129,8 +128,31 @@ class Dispatcher(wiring.Component):
                 status.stall_cycles.eq(status.stall_cycles + ~self.compute_busy)]
         return m
 
+    def _issue(self, m: Module, broken: Signal, wrong: Signal, ready: Signal, free: Signal) -> None:
+        """The instruction is there: look at it, wait until it may start."""
+        held, refused = Signal(4, name="wrong_held"), Signal(name="refused")
+        with m.State("DECODE"):
+            m.next = "CHECK"
+        with m.State("CHECK"):
+            m.d.sync += [held.eq(wrong), refused.eq(wrong != 0), free.eq(ready)]
+            m.next = "ISSUE"
+        with m.State("ISSUE"):
+            with m.If(broken):
+                m.next = "HALT"
+            with m.Elif(refused):
+                m.d.sync += [self.status.fault.eq(held), broken.eq(1)]
+                m.next = "HALT"
+            with m.Elif(free):
+                m.next = "FETCH"
+                with m.If(field_value(self.instruction, isa.HEADER[0]) == Op.END):
+                    m.next = "HALT"
+            with m.Else():
+                m.d.sync += free.eq(ready)
+
     def _checks(self, m: Module, opcode: Value, own: Signal) -> Signal:
-        """Return the Fault of the instruction, 0 if it is right; drive ``own``, its unit."""
+        """Return the Fault of the instruction, 0 if it is right; drive ``own``, its unit. Both are
+        a cycle behind the instruction.
+        """
         wrong = Signal(4, name="wrong")
 
         def zero(op: Op, *names: str) -> Value:
@@ -139,27 +161,23 @@ class Dispatcher(wiring.Component):
 
         named = {op: {field.name: field_value(self.instruction, field)
                       for field in isa.FIELDS[op]} for op in Op}
-        move = zero(Op.LOAD, "cols", "rows", "planes")
-        with m.Switch(opcode):
-            with m.Case(Op.LOAD):
-                m.d.comb += own.eq(1)
-                with m.If(move | (named[Op.LOAD]["buffer"] > max(isa.Buffer))):
-                    m.d.comb += wrong.eq(Fault.FIELD)
-            with m.Case(Op.COMPUTE):
-                m.d.comb += own.eq(2)
-                fields = named[Op.COMPUTE]
-                with m.If(zero(Op.COMPUTE, "rows", "cols", "steps")
-                          | (fields["period"] < fields["steps"])
-                          | (fields["last"] & (fields["digits"] == 0))):
-                    m.d.comb += wrong.eq(Fault.FIELD)
-            with m.Case(Op.STORE):
-                m.d.comb += own.eq(4)
-                with m.If(move):
-                    m.d.comb += wrong.eq(Fault.FIELD)
-            with m.Case(Op.END):
-                m.d.comb += own.eq(0)
-            with m.Default():
-                m.d.comb += wrong.eq(Fault.OPCODE)
+        fields = named[Op.COMPUTE]
+        move, buffer, compute, unknown = (
+            Signal(name=f"wrong_{name}") for name in ("move", "buffer", "compute", "opcode"))
+        m.d.sync += [
+            self.single.eq(Cat(named[Op.LOAD][name] == 1 for name in ("rows", "planes"))),
+            own.eq(Cat(opcode == op for op in (Op.LOAD, Op.COMPUTE, Op.STORE))),
+            unknown.eq(Cat(opcode == op for op in Op) == 0),
+            move.eq(zero(Op.LOAD, "cols", "rows", "planes")),
+            buffer.eq(named[Op.LOAD]["buffer"] > max(isa.Buffer)),
+            compute.eq(zero(Op.COMPUTE, "rows", "cols", "steps")
+                       | less(fields["period"], fields["steps"])
+                       | (fields["last"] & (fields["digits"] == 0))),
+        ]
+        with m.If(unknown):
+            m.d.comb += wrong.eq(Fault.OPCODE)
+        with m.Elif((own[0] & (move | buffer)) | (own[1] & compute) | (own[2] & move)):
+            m.d.comb += wrong.eq(Fault.FIELD)
         return wrong
 
 
@@ -197,7 +215,8 @@ class Core(wiring.Component):
             dispatcher.load_busy.eq(loader.busy), dispatcher.store_busy.eq(storer.busy),
             dispatcher.compute_busy.eq(compute.busy), dispatcher.compute_open.eq(compute.open),
             dispatcher.compute_older.eq(compute.older), compute.stop.eq(dispatcher.stop),
-            loader.start.eq(dispatcher.fetch | dispatcher.load),
+            loader.start.eq(dispatcher.move), storer.single.eq(dispatcher.single),
+            loader.single.eq(dispatcher.single | dispatcher.fetch.replicate(2)),
             loader.fetch.eq(dispatcher.fetch), loader.buffer.eq(load["buffer"]),
             loader.line.eq(load["line"]), storer.start.eq(dispatcher.store),
             storer.line.eq(load["line"]), compute.start.eq(dispatcher.compute),

@@ -24,7 +24,9 @@ from hwgen.verilog import to_verilog
 
 MEMORY = re.compile(
     r"^  reg \[(?P<msb>\d+):0\] (?P<name>\w+) \[(?P<top>\d+):0\];\n"
-    r"  initial begin\n(?:    (?P=name)\[\d+\] = \d+'[dh]0+;\n)+  end\n", re.M)
+    r"(?:  initial begin\n(?:    (?P=name)\[\d+\] = \d+'[dh]0+;\n)+  end\n"
+    r"|  integer (?P=name)_place;\n  initial\n    for \(.*\)\n"
+    r"      (?P=name)\[(?P=name)_place\] = \d+'[dh]0+;\n)", re.M)
 STEP = 1 << 12                # memory on chip is a multiple of it
 SAVED = 0.9                   # of the cycles, at most, are left with twice the finishers
 # Bits of an activation, an accumulator, a finished product; tried in this order.

@@ -9,6 +9,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu import isa
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config, WeightCode
 from hwgen.verilog import add
 
@@ -184,8 +185,8 @@ class FinishLane(wiring.Component):
                      coarse.eq(fine >> (rest << 3))]
         low, high = (Signal(name=name, reset_less=True) for name in ("low", "high"))
         inside = Signal(config.act_bits, name="unclipped", reset_less=True)
-        m.d.sync += [low.eq((coarse < self.lo) & ~self.wrap), inside.eq(coarse),
-                     high.eq((coarse > self.hi) & ~self.wrap)]
+        m.d.sync += [low.eq(less(coarse, self.lo) & ~self.wrap), inside.eq(coarse),
+                     high.eq(less(self.hi, coarse) & ~self.wrap)]
         with m.If(~(low | high)):
             m.d.sync += self.code.eq(inside)
         with m.Else():

@@ -8,6 +8,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 
 
@@ -58,14 +59,14 @@ class LargestLane(wiring.Component):
             rivals, enable, fresh, level = winners, later_enable, later_begin, level + 1
         value, usable, place = rivals[0]
         best = Signal(signed(bits), name="best", reset_less=True)
-        with m.If(enable & (fresh | (usable & (value > best)))):
+        with m.If(enable & (fresh | (usable & less(best, value)))):
             m.d.sync += [best.eq(value), self.found.eq(place)]
         return m
 
     def _winner(self, m: Module, one: Any, other: Any, name: str) -> tuple[Any, Any, Any]:
         """The first of two, unless the other is usable and larger."""
         second = Signal(name=f"second_{name}")
-        m.d.comb += second.eq(other[1] & (~one[1] | (other[0] > one[0])))
+        m.d.comb += second.eq(other[1] & (~one[1] | less(one[0], other[0])))
         made = []
         for a, b, word in zip(one, other, ("value", "usable", "place"), strict=True):
             held = Signal.like(a, name=f"{word}_{name}", reset_less=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import C, Cat, Module, Mux, Signal
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.bus.memory import ADDRESS_BITS, LENGTH_BITS, MemorySignature
+from hwgen.nfu.compare import less
 from hwgen.nfu.compute import fill_layout
 from hwgen.nfu.config import Config
 from hwgen.nfu.isa import Buffer
@@ -22,21 +23,27 @@ QUEUE = 8                     # words on their way out of NBout
 class BlockWalk(wiring.Component):
     """Rows of a block, one run of words after the other.
 
+    stage 0   address of a row; rows and planes left
+    stage 1   address; the end of the run
+    stage 2   the run, within the memory or not
+
     Members
     -------
-    start : In, with block. busy : Out. fault : Out, one cycle: an address that is no word's, or is
-    beyond the memory; the walk ends there.
+    start : In, with block and single: that it has one row, one plane. busy : Out. fault : Out, one
+    cycle: an address that is no word's, or is beyond the memory; the walk ends there.
     valid, ready, address, length : a run, address in words.
 
-    Timing: the first run 2 cycles behind ``start``, others 2 cycles behind the one before, if that
+    Timing: the first run 3 cycles behind ``start``, others a cycle behind the one before, if that
     is taken at once.
     """
+
+    latency = 3
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
         self.low = (config.word_bytes - 1).bit_length()
         super().__init__({
-            "start": In(1), "block": In(BLOCK), "busy": Out(1), "fault": Out(1),
+            "start": In(1), "block": In(BLOCK), "single": In(2), "busy": Out(1), "fault": Out(1),
             "valid": Out(1), "ready": In(1), "address": Out(ADDRESS_BITS - self.low),
             "length": Out(LENGTH_BITS),
         })
@@ -44,37 +51,56 @@ class BlockWalk(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         block = Signal(BLOCK, name="held")
-        at, plane_at = Signal(ADDRESS_BITS, name="at"), Signal(ADDRESS_BITS, name="plane_at")
-        row, plane = Signal(16, name="row"), Signal(16, name="plane")
-        looked = Signal(name="looked")
-        end = Signal(ADDRESS_BITS - self.low + 1, name="behind")
+        stages = Signal(3, name="stages")                  # those that hold a run
+        last, on = Signal(name="last"), Signal(name="on")
+        at = self._rows(m, block, last, on)
+        at_1, odd = Signal(ADDRESS_BITS - self.low, name="at_1"), Signal(2, name="odd")
+        end = Signal(len(at_1) + 1, name="behind")
         limit = (self.config.memory_bytes or 1 << ADDRESS_BITS) >> self.low
-        wrong = Signal(name="wrong")
-        last_row = Signal(name="last_row")
+        beyond, wrong = Signal(name="beyond"), Signal(name="wrong")
         m.d.comb += [
-            wrong.eq((at[: self.low] != 0) | (end > limit)),
-            last_row.eq(row + 1 == block.rows),
-            end.eq(at[self.low :] + block.cols),
-            self.address.eq(at >> self.low), self.length.eq(block.cols),
+            wrong.eq(stages[2] & (beyond | odd[1])),
+            self.valid.eq(stages[2] & ~beyond & ~odd[1]), self.length.eq(block.cols),
+            on.eq(~stages[2] | self.ready), self.busy.eq(stages.any()),
         ]
-        m.d.sync += self.fault.eq(0)
+        m.d.sync += self.fault.eq(wrong)
         with m.If(self.start):
-            m.d.sync += [block.eq(self.block), at.eq(self.block.address),
-                         plane_at.eq(self.block.address), row.eq(0), plane.eq(0), looked.eq(0),
-                         self.busy.eq(1)]
-        with m.Elif(self.busy & ~looked):
-            m.d.sync += looked.eq(1)
-            with m.If(wrong):
-                m.d.sync += [self.fault.eq(1), self.busy.eq(0), looked.eq(0)]
-        with m.Elif(self.valid & self.ready):
-            m.d.sync += [looked.eq(0), row.eq(row + 1), at.eq(at + block.row_pitch)]
-            with m.If(last_row):
-                m.d.sync += [row.eq(0), plane.eq(plane + 1), at.eq(plane_at + block.plane_pitch),
-                             plane_at.eq(plane_at + block.plane_pitch)]
-                with m.If(plane + 1 == block.planes):
-                    m.d.sync += self.busy.eq(0)
-        m.d.comb += self.valid.eq(self.busy & looked)
+            m.d.sync += [block.eq(self.block), stages.eq(1)]
+        with m.Elif(wrong):
+            m.d.sync += stages.eq(0)
+        with m.Elif(on):
+            m.d.sync += [
+                stages.eq(Cat(stages[0] & ~last, stages[:2])),
+                at_1.eq(at >> self.low), end.eq((at >> self.low) + block.cols),
+                self.address.eq(at_1), beyond.eq(less(C(limit), end)),
+                odd.eq(Cat((at[: self.low] != 0), odd[0])),
+            ]
         return m
+
+    def _rows(self, m: Module, block: Any, last: Signal, on: Signal) -> Signal:
+        """Return the address of stage 0; drive ``last``, that it is the last one."""
+        at, plane_at = Signal(ADDRESS_BITS, name="at"), Signal(ADDRESS_BITS, name="plane_at")
+        rows, planes = Signal(16, name="rows_left"), Signal(16, name="planes_left")
+        # Registers say that the counters are at 1; ``one_row`` that they begin there.
+        last_row, last_plane = Signal(name="last_row"), Signal(name="last_plane")
+        one_row = Signal(name="one_row")
+        next_plane = Signal(ADDRESS_BITS, name="next_plane")
+        m.d.comb += [next_plane.eq(plane_at + block.plane_pitch), last.eq(last_row & last_plane)]
+        with m.If(self.start):
+            m.d.sync += [
+                at.eq(self.block.address), plane_at.eq(self.block.address),
+                rows.eq(self.block.rows), planes.eq(self.block.planes),
+                Cat(last_row, last_plane).eq(self.single), one_row.eq(self.single[0]),
+            ]
+        with m.Elif(on):
+            with m.If(last_row):
+                m.d.sync += [at.eq(next_plane), plane_at.eq(next_plane), rows.eq(block.rows),
+                             last_row.eq(one_row), planes.eq(planes - 1),
+                             last_plane.eq(planes == 2)]
+            with m.Else():
+                m.d.sync += [at.eq(at + block.row_pitch), rows.eq(rows - 1),
+                             last_row.eq(rows == 2)]
+        return at
 
 
 class Loader(wiring.Component):
@@ -82,9 +108,13 @@ class Loader(wiring.Component):
 
     Members
     -------
-    start : In, with block, buffer, line and fetch. busy : Out. runs : to memory.
-    word_valid, word : Out, a word that was fetched. fill : Out, a word for a buffer.
+    start : In, with block, single, buffer, line and fetch. busy : Out. runs : to memory.
+    word_valid, word : Out, a word that was fetched. fill : Out, a word for a buffer, both a cycle
+    behind memory.
     fault : Out, an address; overflow : Out, a line beyond the buffer.
+
+    Timing: ``busy`` until 2 cycles behind the last word from memory. It may be on its way to its
+    buffer still, but is there long before a COMPUTE that is started then reads it.
     """
 
     def __init__(self, *, config: Config) -> None:
@@ -92,9 +122,10 @@ class Loader(wiring.Component):
         signature = MemorySignature(word_bits=8 * config.word_bytes)
         reading = {name: member for name, member in signature.members.items()
                    if name.startswith("read_") or name.startswith("data")}
+        self.fetching = Signal(name="fetch_held")
         super().__init__({
-            "start": In(1), "block": In(BLOCK), "buffer": In(3), "line": In(16), "fetch": In(1),
-            "busy": Out(1), "runs": Out(wiring.Signature(reading)),
+            "start": In(1), "block": In(BLOCK), "single": In(2), "buffer": In(3), "line": In(16),
+            "fetch": In(1), "busy": Out(1), "runs": Out(wiring.Signature(reading)),
             "word_valid": Out(1), "word": Out(8 * config.word_bytes),
             "fill": Out(fill_layout(config)), "fault": Out(1), "overflow": Out(1),
         })
@@ -104,25 +135,34 @@ class Loader(wiring.Component):
         config, port = self.config, self.runs
         walk = BlockWalk(config=config)
         add(m, platform, "walk", walk)
-        waiting = Signal(24, name="waiting")               # words asked for, not here yet
         asked = walk.valid & walk.ready
+        # Words asked for, not here yet; of up to three runs since it was looked at.
+        waiting, more = Signal(LENGTH_BITS + 3, name="waiting"), Signal(LENGTH_BITS, name="more")
+        counted = Signal(name="asked_before")
         m.d.comb += [
-            walk.start.eq(self.start), walk.block.eq(self.block),
+            walk.start.eq(self.start), walk.block.eq(self.block), walk.single.eq(self.single),
             port.read_valid.eq(walk.valid & ~waiting[-1]),
             walk.ready.eq(port.read_ready & ~waiting[-1]),
             port.read_address.eq(walk.address), port.read_length.eq(walk.length),
-            self.busy.eq(walk.busy | (waiting != 0)), self.fault.eq(walk.fault),
+            self.fault.eq(walk.fault),
         ]
-        m.d.sync += waiting.eq(waiting + Mux(asked, walk.length, 0) - port.data_valid)
-        fetch, buffer = Signal(name="fetch_held"), Signal(3, name="buffer_held")
-        line, place = Signal(17, name="at_line"), Signal(len(self.fill.word), name="at_word")
-        with m.If(self.start):
-            m.d.sync += [fetch.eq(self.fetch), buffer.eq(self.buffer), line.eq(self.line),
-                         place.eq(0)]
-            with m.If(self.buffer == Buffer.TAPS):         # its lines are taps, several a word
-                m.d.sync += line.eq(self.line >> (config.taps_in_word - 1).bit_length())
-        m.d.comb += [self.word.eq(port.data), self.word_valid.eq(port.data_valid & fetch),
-                     self.fill.data.eq(port.data), self.fill.word.eq(place)]
+        m.d.sync += [
+            counted.eq(asked), more.eq(Mux(asked, walk.length, 0)),
+            waiting.eq(waiting + more - port.data_valid),
+            self.busy.eq(self.start | walk.busy | counted | (waiting != 0)),
+            self.fill.data.eq(port.data), self.word_valid.eq(port.data_valid & self.fetching),
+        ]
+        m.d.comb += self.word.eq(self.fill.data)
+        self._places(m)
+        return m
+
+    def _places(self, m: Module) -> None:
+        """Count lines and their words; say which buffer a word is for."""
+        config, fill, come = self.config, self.fill, self.runs.data_valid
+        buffer = Signal(3, name="buffer_held")
+        line, place = Signal(17, name="at_line"), Signal(len(fill.word), name="at_word")
+        whole, filled = Signal(name="whole"), Signal(name="filled")
+        most = Signal.like(place, name="last_word")        # of a line
         kinds = {
             Buffer.NBIN: ("nbin", 1, config.nbin_lines),
             Buffer.SB: ("sb", config.sb_words, config.sb_lines),
@@ -130,19 +170,25 @@ class Loader(wiring.Component):
             Buffer.PARAMETERS: ("parameters", config.par_words, config.par_lines),
             Buffer.TABLE: ("table", config.entry_words, 16),
         }
-        whole, beyond = Signal(name="whole"), Signal(name="beyond")
-        with m.Switch(buffer):
-            for kind, (name, words, lines) in kinds.items():
-                with m.Case(int(kind)):
-                    m.d.comb += [
-                        whole.eq(place == words - 1), beyond.eq(line >= lines),
-                        getattr(self.fill, name).eq(port.data_valid & ~fetch & ~beyond),
-                    ]
-        m.d.comb += [self.fill.line.eq(line),
-                     self.overflow.eq(port.data_valid & ~fetch & beyond)]
-        with m.If(port.data_valid & ~beyond):
-            m.d.sync += [place.eq(Mux(whole, 0, place + 1)), line.eq(line + whole)]
-        return m
+        filling = come & ~self.fetching
+        m.d.sync += [filled.eq(filling), fill.line.eq(line), fill.word.eq(place)]
+        flags = []
+        for kind, (name, words, lines) in kinds.items():
+            m.d.sync += getattr(fill, name).eq(filling & (buffer == int(kind)) & (line < lines))
+            flags.append(getattr(fill, name))
+            with m.If(self.start & (self.buffer == int(kind))):
+                m.d.sync += most.eq(words - 1)
+        m.d.comb += [whole.eq(place == most), self.overflow.eq(filled & ~Cat(*flags).any())]
+        with m.If(self.start):
+            m.d.sync += [self.fetching.eq(self.fetch), buffer.eq(self.buffer), line.eq(self.line),
+                         place.eq(0)]
+            with m.If(self.buffer == Buffer.TAPS):         # its lines are taps, several a word
+                m.d.sync += line.eq(self.line >> (config.taps_in_word - 1).bit_length())
+        with m.Elif(come):
+            m.d.sync += place.eq(Mux(whole, 0, place + 1))
+            # It stays beyond every buffer once it is.
+            with m.If(whole & ~line[-1]):
+                m.d.sync += line.eq(line + 1)
 
 
 class Storer(wiring.Component):
@@ -150,8 +196,10 @@ class Storer(wiring.Component):
 
     Members
     -------
-    start : In, with block and line. busy : Out. runs : to memory.
+    start : In, with block, single and line. busy : Out. runs : to memory.
     read_line : Out, codes : In, NBout, 1 cycle behind. fault : Out, an address.
+
+    Timing: a run's first word 5 cycles behind the run; ``busy`` until a cycle behind memory's.
     """
 
     def __init__(self, *, config: Config) -> None:
@@ -160,7 +208,7 @@ class Storer(wiring.Component):
         writing = {name: member for name, member in signature.members.items()
                    if name.startswith("w")}
         super().__init__({
-            "start": In(1), "block": In(BLOCK), "line": In(16), "busy": Out(1),
+            "start": In(1), "block": In(BLOCK), "single": In(2), "line": In(16), "busy": Out(1),
             "runs": Out(wiring.Signature(writing)), "read_line": Out(range(config.nbout_lines)),
             "codes": In(8 * config.word_bytes), "fault": Out(1),
         })
@@ -172,29 +220,32 @@ class Storer(wiring.Component):
         add(m, platform, "walk", walk)
         queue = fifo.SyncFIFOBuffered(width=8 * config.word_bytes, depth=QUEUE)
         m.submodules.queue = queue
-        left = Signal(24, name="left")                     # words promised to memory, not yet read
+        left = Signal(LENGTH_BITS, name="left")            # words of the run, not yet read
+        reading = Signal(name="reading")
         space = Signal(range(QUEUE), init=QUEUE - 1, name="space")
         line = Signal(len(self.read_line), name="at_line")
-        go, came = Signal(name="go"), Signal(name="came")
-        asked = walk.valid & walk.ready
+        go, came, held = Signal(name="go"), Signal(name="came"), Signal(name="came_later")
+        codes = Signal(8 * config.word_bytes, name="codes_held", reset_less=True)
         out = port.wdata_valid & port.wdata_ready
         m.d.comb += [
-            walk.start.eq(self.start), walk.block.eq(self.block),
-            port.write_valid.eq(walk.valid & ~left[-1]),
-            walk.ready.eq(port.write_ready & ~left[-1]),
+            walk.start.eq(self.start), walk.block.eq(self.block), walk.single.eq(self.single),
+            port.write_valid.eq(walk.valid & ~reading),
+            walk.ready.eq(port.write_ready & ~reading),
             port.write_address.eq(walk.address), port.write_length.eq(walk.length),
-            go.eq((left != 0) & (space != 0)), self.read_line.eq(line),
-            queue.w_en.eq(came), queue.w_data.eq(self.codes),
+            go.eq(reading & (space != 0)), self.read_line.eq(line),
+            queue.w_en.eq(held), queue.w_data.eq(codes),
             port.wdata_valid.eq(queue.r_rdy), port.wdata.eq(queue.r_data),
-            queue.r_en.eq(port.wdata_ready),
-            self.busy.eq(walk.busy | (left != 0) | came | queue.r_rdy | (space != QUEUE - 1)
-                         | port.write_busy),
-            self.fault.eq(walk.fault),
+            queue.r_en.eq(port.wdata_ready), self.fault.eq(walk.fault),
         ]
         m.d.sync += [
-            came.eq(go), space.eq(space + out - go),
-            left.eq(left + Mux(asked, walk.length, 0) - go),
+            came.eq(go), held.eq(came), codes.eq(self.codes), space.eq(space + out - go),
+            self.busy.eq(self.start | walk.busy | reading | (space != QUEUE - 1)
+                         | port.write_busy),
         ]
+        with m.If(walk.valid & walk.ready):
+            m.d.sync += [left.eq(walk.length), reading.eq(1)]
+        with m.Elif(go):
+            m.d.sync += [left.eq(left - 1), reading.eq(left != 1)]
         with m.If(self.start):
             m.d.sync += line.eq(self.line)
         with m.Elif(go):

@@ -8,18 +8,19 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 
 
 class Accumulators(wiring.Component):
-    """tn accumulators: ``acc = (start ? earlier : acc) + total`` while ``enable``.
+    """tn accumulators: ``acc = (keep ? acc : resume ? earlier : 0) + total`` while ``enable``.
 
     Parameters: config; total_bits, of what the trees give.
 
     Members
     -------
     totals : In, tn sums, the first lowest. earlier : In, tn partial sums of acc_bits.
-    enable, start : In. sums : Out, tn accumulators.
+    enable, keep, resume : In, never both of the last two. sums : Out, tn accumulators.
 
     Latency: 1 cycle.
     """
@@ -30,7 +31,8 @@ class Accumulators(wiring.Component):
         self.config, self.total_bits = config, total_bits
         width = config.tn * config.acc_bits
         super().__init__({"totals": In(config.tn * total_bits), "earlier": In(width),
-                          "enable": In(1), "start": In(1), "sums": Out(width)})
+                          "enable": In(1), "keep": In(1), "resume": In(1),
+                          "sums": Out(width)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -40,7 +42,8 @@ class Accumulators(wiring.Component):
             total = self.totals[n * bits : (n + 1) * bits].as_signed()
             before = self.earlier[n * width : (n + 1) * width].as_signed()
             with m.If(self.enable):
-                m.d.sync += acc.eq(Mux(self.start, before, acc) + total)
+                # One LUT a bit before the carry chain.
+                m.d.sync += acc.eq((Mux(self.keep, acc, 0) | Mux(self.resume, before, 0)) + total)
             m.d.comb += self.sums[n * width : (n + 1) * width].eq(acc)
         return m
 
@@ -51,10 +54,10 @@ class Maxima(wiring.Component):
     Members: x : In, tn signed activations of act_bits + 1; enable, start, covered : In; largest :
     Out, as x. A pixel without any place inside it gives the least number of act_bits + 1.
 
-    Latency: 1 cycle.
+    Latency: 2 cycles: what is outside becomes the least number, then the comparison.
     """
 
-    latency = 1
+    latency = 2
 
     def __init__(self, *, config: Config) -> None:
         self.config = config
@@ -65,14 +68,16 @@ class Maxima(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         width = self.config.act_bits + 1
+        least = -(1 << width - 1)
+        enable, start = Signal(name="enable_held"), Signal(name="start_held")
+        m.d.sync += [enable.eq(self.enable), start.eq(self.start)]
         found = []
         for n in range(self.config.tn):
             best = Signal(signed(width), name=f"best_{n}", reset_less=True)
-            x = self.x[n * width : (n + 1) * width].as_signed()
-            with m.If(self.enable & self.covered & (self.start | (x > best))):
+            x = Signal(signed(width), name=f"x_{n}", reset_less=True)
+            m.d.sync += x.eq(Mux(self.covered, self.x[n * width : (n + 1) * width], least))
+            with m.If(enable & (start | less(best, x))):
                 m.d.sync += best.eq(x)
-            with m.Elif(self.enable & self.start):
-                m.d.sync += best.eq(-(1 << width - 1))
             found.append(best)
         m.d.comb += self.largest.eq(Cat(*found))
         return m

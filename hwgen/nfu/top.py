@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Array, Cat, Module, Mux, Shape, Signal
+from amaranth import Array, C, Cat, Module, Mux, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,7 @@ from hwgen.bus.axi import AxiMaster, AxiSignature
 from hwgen.bus.axilite import AxiLiteSignature, AxiLiteTarget
 from hwgen.bus.memory import ChipMemory
 from hwgen.nfu import isa
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 from hwgen.nfu.core import STATUS, Core
 from hwgen.verilog import add
@@ -26,12 +27,15 @@ class Registers(wiring.Component):
     -------
     bus : AXI4-Lite, the target's side. interrupt : Out.
     start, clear : Out, one cycle. entry : Out. status : In.
-    poke : Out, one cycle, peek : Out, until ``latency`` cycles are over, with window_address
-    (bytes), data, strobe; window : In, the 32 bits read. Only with ``windowed``; it answers with an
-    error while busy.
+    poke : Out, one cycle, peek : Out, until it is answered, with window_address (bytes), data,
+    strobe; window : In, the 32 bits read, as late behind ``peek`` as ChipMemory gives them. Only
+    with ``windowed``; it answers with an error while busy.
+
+    Latency: 2 cycles from a request to its answer, ``latency`` when it reads memory. In the first
+    the address is looked up, in the second the answer is chosen, in the third a write is done.
     """
 
-    latency = ChipMemory.latency
+    latency = ChipMemory.latency + 3
 
     def __init__(self, *, config: Config) -> None:
         self.config, self.windowed = config, bool(config.memory_bytes)
@@ -47,17 +51,14 @@ class Registers(wiring.Component):
         target = AxiLiteTarget()
         add(m, platform, "target", target)
         wiring.connect(m, wiring.flipped(self.bus), target.bus)
-        status = self.status
+        status, config = self.status, self.config
         enabled, missed = Signal(name="interrupt_enabled"), Signal(name="missed")
-        far = target.address[31]
-        index = target.address[2:31]
         program = Signal(32, name="program_held")
         m.d.comb += [
             self.interrupt.eq(enabled & status.done), self.entry.eq(program),
             self.window_address.eq(target.address[:31]), self.data.eq(target.data),
             self.strobe.eq(target.strobe),
         ]
-        config = self.config
         known = (config.tn | config.act_bits << 8 | config.weight_bits << 16
                  | config.finishers << 24)
         values = {
@@ -67,37 +68,58 @@ class Registers(wiring.Component):
             "compute_cycles": status.compute_cycles, "stall_cycles": status.stall_cycles,
             "instructions": status.instructions,
         }
-        with m.If(~far):
-            m.d.comb += target.done.eq(target.read | target.write)
-            with m.Switch(index):
-                for register in isa.REGISTERS:
-                    with m.Case(register.offset // 4):
-                        m.d.comb += target.answer.eq(values[register.name])
-                        if register.access == "r":
-                            m.d.comb += target.error.eq(target.write)
-                with m.Default():
-                    m.d.comb += target.error.eq(1)
-            writes = target.write & target.strobe.all()
-            with m.If(writes & (index == isa.REGISTER["program"].offset // 4)):
-                m.d.sync += program.eq(target.data)
-            with m.If(writes & (index == isa.REGISTER["control"].offset // 4)):
-                m.d.sync += enabled.eq(target.data[1])
-                m.d.comb += [self.start.eq(target.data[0] & ~status.busy),
-                             self.clear.eq(target.data[2])]
-                with m.If(target.data[0]):
-                    m.d.sync += missed.eq(status.busy)
-        with m.Elif(status.busy | (not self.windowed)):
-            m.d.comb += [target.done.eq(1), target.error.eq(1)]
-        with m.Else():
-            beyond = target.address[:31] >= config.memory_bytes
-            wait = Signal(range(self.latency + 1), name="turn")
-            m.d.comb += [target.answer.eq(self.window), target.error.eq(beyond)]
-            with m.If(target.write):
-                m.d.comb += [self.poke.eq(~beyond & target.strobe.all()), target.done.eq(1),
-                             target.error.eq(beyond | ~target.strobe.all())]
-            with m.Elif(target.read):
-                m.d.comb += [self.peek.eq(1), target.done.eq(wait == self.latency)]
-                m.d.sync += wait.eq(Mux(wait == self.latency, 0, wait + 1))
+        # Cycle 0: which register; the address and the request stay.
+        turn, request = Signal(range(self.latency), name="turn"), Signal(name="request")
+        far, wrong = Signal(name="far"), Signal(name="wrong")
+        near = Signal(name="near")
+        here = {name: Signal(name=f"at_{name}") for name in isa.REGISTER}
+        bits = max(register.offset for register in isa.REGISTERS).bit_length()
+        m.d.comb += request.eq((target.read | target.write) & ~target.done)
+        m.d.sync += [
+            turn.eq(Mux(request, turn + 1, 0)), far.eq(target.address[31]),
+            near.eq(target.address[bits:] == 0),
+            *(hit.eq(target.address[2:bits] == isa.REGISTER[name].offset // 4)
+              for name, hit in here.items()),
+        ]
+        # Cycle 1: the answer.
+        second, writes = Signal(name="second"), Signal(name="writes")
+        fixed = Cat(hit for name, hit in here.items() if isa.REGISTER[name].access == "r").any()
+        known_place = near & Cat(*here.values()).any()
+        m.d.comb += second.eq(request & (turn == 1))
+        chosen = C(0, 32)
+        for name, hit in here.items():
+            chosen = chosen | Mux(hit, values[name], 0)
+        window = Signal(32, name="window_held")
+        m.d.sync += [
+            window.eq(self.window),
+            target.answer.eq(Mux(self.peek, window, Mux(near, chosen, 0))),
+            target.error.eq(wrong), writes.eq(second & target.write & near & target.strobe.all()),
+            self.start.eq(writes & here["control"] & target.data[0] & ~status.busy),
+            self.clear.eq(writes & here["control"] & target.data[2]),
+        ]
+        # Cycle 2: what is written.
+        with m.If(writes & here["program"]):
+            m.d.sync += program.eq(target.data)
+        with m.If(writes & here["control"]):
+            m.d.sync += enabled.eq(target.data[1])
+            with m.If(target.data[0]):
+                m.d.sync += missed.eq(status.busy)
+        if self.windowed:
+            beyond, looks = Signal(name="beyond"), Signal(name="looks")
+            m.d.comb += [
+                wrong.eq(Mux(far, status.busy | beyond | (target.write & ~target.strobe.all()),
+                             ~known_place | (fixed & target.write))),
+                looks.eq(target.read & far & ~wrong),
+            ]
+            m.d.sync += [
+                beyond.eq(~less(target.address[:31], C(config.memory_bytes))),
+                self.poke.eq(second & target.write & far & ~wrong),
+                self.peek.eq(request & (self.peek | (second & looks))),
+                target.done.eq(request & ((second & ~looks) | (turn == self.latency - 1))),
+            ]
+        else:
+            m.d.comb += wrong.eq(~known_place | (fixed & target.write))
+            m.d.sync += target.done.eq(second)
         return m
 
 

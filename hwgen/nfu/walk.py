@@ -16,6 +16,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.nfu import isa
+from hwgen.nfu.compare import less
 from hwgen.nfu.config import Config
 from hwgen.verilog import add
 
@@ -163,36 +164,40 @@ class Walk(wiring.Component):
         m = Module()
         fields = self.fields
         fresh, active = Signal(name="fresh"), Signal(name="active")
-        # Counters run down, so that their ends are seen without an adder.
+        # Counters run down; registers say that they are at 1, and that they begin there. The last
+        # beat is one of a walk.
         steps_left, beats_left = Signal(16, name="steps_left"), Signal(16, name="beats_left")
         first = Signal(name="first_step")
         last_step, last_beat = Signal(name="last_step"), Signal(name="last_beat")
+        one_step, one_beat = Signal(name="one_step"), Signal(name="one_beat")
         marks = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
         mark = [Signal(marks, name=f"mark_{n}") for n in range(5)]
         sb = [Signal(range(self.config.sb_lines), name=f"sb_{n}") for n in range(5)]
 
         # ``fresh`` is the cycle before a pixel's first: the first one's, or the last of another.
         started = Signal(name="started")
-        m.d.sync += started.eq(self.start)
+        m.d.sync += [started.eq(self.start), one_step.eq(fields.steps == 1),
+                     one_beat.eq(fields.period == 1)]
         more = self._pixels(m, fresh, started)
         m.d.comb += [
-            last_step.eq(steps_left == 1), last_beat.eq(beats_left == 1),
-            fresh.eq(started | (self.walking & last_beat & ~more["ending"])),
+            fresh.eq(started | (last_beat & ~more["ending"])),
             mark[0].valid.eq(active), mark[0].first.eq(first), mark[0].last.eq(last_step),
             mark[0].ending.eq(more["ending"]),
         ]
         with m.If(fresh):
             m.d.sync += [steps_left.eq(fields.steps), beats_left.eq(fields.period), first.eq(1),
-                         active.eq(1), self.walking.eq(1), sb[0].eq(fields.sb_line)]
+                         active.eq(1), self.walking.eq(1), sb[0].eq(fields.sb_line),
+                         last_step.eq(one_step), last_beat.eq(one_beat)]
         with m.Elif(self.walking):
             m.d.sync += [steps_left.eq(steps_left - 1), beats_left.eq(beats_left - 1),
-                         first.eq(0), sb[0].eq(sb[0] + ~fields.hold)]
+                         first.eq(0), sb[0].eq(sb[0] + ~fields.hold),
+                         last_step.eq(steps_left == 2), last_beat.eq(beats_left == 2)]
             with m.If(last_step):
                 m.d.sync += active.eq(0)
             with m.If(last_beat):
                 m.d.sync += self.walking.eq(0)
         with m.If(self.stop):
-            m.d.sync += [active.eq(0), self.walking.eq(0)]
+            m.d.sync += [active.eq(0), self.walking.eq(0), last_beat.eq(0)]
         m.d.sync += [mark[n + 1].eq(mark[n]) for n in range(4)]
         m.d.sync += [sb[n + 1].eq(sb[n]) for n in range(4)]
 
@@ -201,23 +206,23 @@ class Walk(wiring.Component):
         y, x = (Signal(signed(17), name=f"{name}_3", reset_less=True) for name in "yx")
         covered = Signal(name="covered_4", reset_less=True)
         # The last steps of the COMPUTE before may still be under way when this one starts.
-        height, width = Signal(16, name="height_3"), Signal(16, name="width_3")
+        last_y, last_x = (Signal(signed(17), name=f"last_{name}_3") for name in "yx")
         later = Signal(name="started_2")
         m.d.sync += later.eq(started)
         with m.If(later):
-            m.d.sync += [height.eq(fields.height), width.eq(fields.width)]
+            m.d.sync += [last_y.eq(fields.height - 1), last_x.eq(fields.width - 1)]
         m.d.sync += [
             line.eq(more["line"] + tap.offset), y.eq(more["y"] + tap.dy), x.eq(more["x"] + tap.dx),
         ]
         inside = Signal(name="in_block")
         halves = Signal(2, name="halves_4", reset_less=True)
-        m.d.comb += inside.eq((y >= 0) & (y < height) & (x >= 0) & (x < width))
+        m.d.comb += inside.eq(~(y[-1] | less(last_y, y) | x[-1] | less(last_x, x)))
         m.d.sync += [covered.eq(inside), halves.eq(inside.replicate(2))]
         if not self.config.multipliers:
             edges = Signal(2, name="edges")
             with m.If(later):
                 m.d.sync += edges.eq(Cat(fields.left, fields.right))
-            ends = Cat(edges[0] & (x == 0), edges[1] & (x + 1 == width))
+            ends = Cat(edges[0] & (x == 0), edges[1] & (x == last_x))
             m.d.sync += halves.eq(inside.replicate(2) & ~ends)
         other = Signal(name="other_3", reset_less=True)
         m.d.sync += [other.eq(tap.other), self.other.eq(other)]
@@ -236,22 +241,26 @@ class Walk(wiring.Component):
         rows_left, columns_left = Signal(16, name="rows_left"), Signal(16, name="columns_left")
         row_line, line = Signal(16, name="row_line"), Signal(16, name="line_0")
         y, x = Signal(signed(16), name="y_0"), Signal(signed(16), name="x_0")
-        last_column, ending = Signal(name="last_column"), Signal(name="ending")
-        m.d.comb += [last_column.eq(columns_left == 1),
-                     ending.eq(last_column & (rows_left == 1))]
+        last_row, last_column = Signal(name="last_row"), Signal(name="last_column")
+        one_row, one_column = Signal(name="one_row"), Signal(name="one_column")
+        ending = Signal(name="ending")
+        m.d.comb += ending.eq(last_column & last_row)
+        m.d.sync += [one_row.eq(fields.rows == 1), one_column.eq(fields.cols == 1)]
         with m.If(started):
             m.d.sync += [rows_left.eq(fields.rows), columns_left.eq(fields.cols),
+                         last_row.eq(one_row), last_column.eq(one_column),
                          row_line.eq(fields.in_line),
                          line.eq(fields.in_line), y.eq(fields.y), x.eq(fields.x)]
         with m.Elif(fresh):
             with m.If(last_column):
                 m.d.sync += [rows_left.eq(rows_left - 1), columns_left.eq(fields.cols),
+                             last_row.eq(rows_left == 2), last_column.eq(one_column),
                              row_line.eq(row_line + fields.in_row),
                              line.eq(row_line + fields.in_row), y.eq(y + fields.step_y),
                              x.eq(fields.x)]
             with m.Else():
                 m.d.sync += [columns_left.eq(columns_left - 1), line.eq(line + fields.in_col),
-                             x.eq(x + fields.step_x)]
+                             last_column.eq(columns_left == 2), x.eq(x + fields.step_x)]
         later: dict[str, Any] = {"ending": ending}
         for name, value in (("line", line), ("y", y), ("x", x)):
             one = Signal.like(value, name=f"{name}_1", reset_less=True)

@@ -69,7 +69,7 @@ def test_networks_and_stalls(build_once: Once, verilator: Any) -> None:
             # The array's time does not depend on memory, but how much COMPUTEs overlap does.
             assert outcome.registers["compute_cycles"] >= estimate(program).compute_cycles
         assert outcomes[1].registers["cycles"] > outcomes[0].registers["cycles"]
-        expected = estimate(program, Memory(latency=1)).cycles
+        expected = estimate(program, Memory()).cycles
         assert outcomes[0].registers["cycles"] == pytest.approx(expected, rel=0.02)
         assert outcomes[0].registers["status"] == 2
         assert outcomes[0].extra["cleared"] == 0

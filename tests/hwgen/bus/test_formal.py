@@ -143,6 +143,8 @@ def test_target_holds_its_answers(tmp_path, solver):
 def test_walk_holds_its_runs(tmp_path, solver):
     """A run asked for stays until taken, and lies within the memory."""
     config = Config(tn=8, memory_bytes=1 << 12)
-    checks = ("    assume (!(start && busy));\n" + held("valid", "ready", "address", "length")
+    checks = ("    assume (!(start && busy));\n"
+              "    assume (single == {block[79:64] == 1, block[63:48] == 1});\n"
+              + held("valid", "ready", "address", "length")
               + "    if (!rst && valid) assert ({1'b0, address} + length <= 512);\n")
     assert outcome(BlockWalk(config=config), checks, tmp_path, mode="bmc", depth=8) == "PASS"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from hwgen import netfile
 from hwgen.commands.app import app
 from hwgen.errors import HwgenError
-from hwgen.nfu.emit import choose, compact, write_design
+from hwgen.nfu.config import Config
+from hwgen.nfu.emit import choose, compact, verilog_of, write_design
 from hwgen.sim.nfu_verify import is_nfu, load_nfu
 from tests.networks import random_network
 
@@ -90,6 +92,15 @@ def test_memories_are_marked_and_not_synthesised_with_zeros():
     assert "for (words_place = 0; words_place <= 3;" in found
     assert found.endswith("`endif\n  x\n")
     assert compact(text.replace("[2] = 8'h00", "[2] = 8'h01")) != found
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 12])
+def test_every_memory_is_marked(memory_bytes):
+    """Without the mark synthesis would compare the addresses of each read and write."""
+    text = verilog_of(Config(tn=4, memory_bytes=memory_bytes, segments=False))
+    memories = re.findall(r"^( *.*\n)  reg \[\d+:0\] \w+ \[\d+:0\];", text, re.M)
+    assert len(memories) >= 12
+    assert set(memories) == {"  (* no_rw_check *)\n"}
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

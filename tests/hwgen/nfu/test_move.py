@@ -27,6 +27,7 @@ def set_block(ctx, dut, address, cols, rows=1, planes=1, row_pitch=0, plane_pitc
     for name, value in (("address", address), ("cols", cols), ("rows", rows), ("planes", planes),
                         ("row_pitch", row_pitch), ("plane_pitch", plane_pitch)):
         ctx.set(getattr(dut.block, name), value)
+    ctx.set(dut.single, (rows == 1) | (planes == 1) << 1)
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
@@ -178,7 +179,7 @@ def test_store_writes_lines():
             for row in range(2):
                 for col in range(3):
                     ctx.set(dut.memory.peek_address, 16 + 64 * plane + 8 * row + col)
-                    await ctx.tick().repeat(3)
+                    await ctx.tick().repeat(5)
                     assert ctx.get(dut.memory.peek_data) == 509 + n
                     n += 1
 

@@ -31,12 +31,15 @@ def test_sums_of_pixels_with_gaps():
     async def bench(ctx):
         for _ in range(40):
             steps = int(rng.integers(1, 6))
-            before = rng.integers(-(1 << 20), 1 << 20, 4)
+            resume = int(rng.integers(2))
+            before = rng.integers(-(1 << 20), 1 << 20, 4) * resume
             totals = rng.integers(-(1 << 17), 1 << 17, (steps, 4))
             for n in range(steps):
                 ctx.set(dut.enable, 1)
-                ctx.set(dut.start, n == 0)
-                ctx.set(dut.earlier, packed(before, 24) if n == 0 else 0x123456)
+                ctx.set(dut.keep, n != 0)
+                ctx.set(dut.resume, resume and n == 0)
+                earlier = packed(before, 24) if resume and n == 0 else 0x123456
+                ctx.set(dut.earlier, earlier)
                 ctx.set(dut.totals, packed(totals[n], 18))
                 await ctx.tick()
                 if rng.random() < 0.3:
@@ -66,6 +69,8 @@ def test_maxima_ignore_what_is_outside():
                 ctx.set(dut.covered, int(inside[n]))
                 ctx.set(dut.x, packed(x[n], 9))
                 await ctx.tick()
+            ctx.set(dut.enable, 0)
+            await ctx.tick().repeat(Maxima.latency - 1)
             word = ctx.get(dut.largest)
             wanted = np.where(inside[:, None], x, -256).max(axis=0)
             assert [signed(word, n, 9) for n in range(4)] == wanted.tolist()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from hwgen.boards import synth
+from hwgen.boards.block_ram import absorb_registers
+from hwgen.boards.synth import synthesise
+from tests.boards.designs import folder
+
+CLOCK = 2
+MEMORY = """\
+module top(input clk, input [9:0] at, input write, input [17:0] data, output reg [17:0] o);
+  reg [17:0] words [1023:0];
+  reg [17:0] found;
+  always @(posedge clk) begin
+    if (write) words[at] <= data;
+    found <= words[at];
+    o <= found;
+  end
+endmodule
+"""
+
+
+def memory(width=18, **nets):
+    """A DP16KD whose ports are all at rest, but for what is named."""
+    connections = {f"{name}{side}": [bit] for side in "AB"
+                   for name, bit in (("CLK", CLOCK), ("CE", "1"), ("OCE", "0"), ("RST", "0"))}
+    connections |= {name: [bit] for name, bit in nets.items()}
+    values = {f"DATA_WIDTH_{side}": f"{width:032b}" for side in "AB"}
+    return {"type": "DP16KD", "connections": connections,
+            "parameters": {**values, "REGMODE_A": "NOREG", "REGMODE_B": "NOREG"},
+            "port_directions": {name: "output" if name.startswith("DO") else "input"
+                                for name in connections}}
+
+
+def register(data, out, *, clock=CLOCK, reset="RESET", **nets):
+    connections = {"CLK": [clock], "DI": [data], "Q": [out],
+                   **{name: [bit] for name, bit in nets.items()}}
+    return {"type": "TRELLIS_FF", "connections": connections,
+            "parameters": {"REGSET": reset, "CLKMUX": "CLK"},
+            "port_directions": {name: "output" if name == "Q" else "input"
+                                for name in connections}}
+
+
+def module(ports=(), **cells):
+    return {"ports": {f"p{bit}": {"bits": [bit]} for bit in ports}, "cells": cells}
+
+
+def modes(cell):
+    return cell["parameters"]["REGMODE_A"], cell["parameters"]["REGMODE_B"]
+
+
+def test_registers_of_a_port_move():
+    made = module((30, 31), ram=memory(DOB0=10, DOB1=11, DOA0=12), one=register(10, 30),
+                  two=register(11, 31, CE="1", LSR="0"))
+    assert absorb_registers(made) == 2
+    ram = made["cells"].pop("ram")
+    assert not made["cells"]
+    assert (ram["connections"]["DOB0"], ram["connections"]["DOB1"]) == ([30], [31])
+    assert modes(ram) == ("NOREG", "OUTREG")
+    assert (ram["connections"]["OCEA"], ram["connections"]["OCEB"]) == (["0"], ["1"])
+
+
+def test_word_of_both_ports_moves_as_one():
+    cells = {"ram": memory(36, DOA0=10, DOB0=11), "one": register(10, 30), "two": register(11, 31)}
+    made = module((30, 31), **copy.deepcopy(cells))
+    assert absorb_registers(made) == 2
+    assert modes(made["cells"]["ram"]) == ("OUTREG", "OUTREG")
+    cells["two"] = register(11, 31, LSR=7)
+    before = module((30, 31), **cells)
+    made = copy.deepcopy(before)
+    assert absorb_registers(made) == 0
+    assert made == before
+
+
+@pytest.mark.parametrize("cells", [
+    {"one": register(10, 30, clock=3)},
+    {"one": register(10, 30, CE=4)},
+    {"one": register(10, 30, LSR=4)},
+    {"one": register(10, 30, reset="SET")},
+    {"one": register(10, 30), "two": register(10, 31)},
+    {"one": register(10, 30), "ram": memory(DOB0=10, CEB=5)},
+    {"one": register(10, 30), "ram": memory(DOB0=10, RSTB=5)},
+    {"one": register(10, 30), "ram": memory(DOB0=10, DOB1=11), "other": register(11, 31, CE=4)},
+    {"ram": memory(DOB0=30)},
+])
+def test_others_stay(cells):
+    before = module((30, 31), **{"ram": memory(DOB0=10), **copy.deepcopy(cells)})
+    made = copy.deepcopy(before)
+    assert absorb_registers(made) == 0
+    assert made == before
+
+
+def test_placed_memory_is_faster(tmp_path, monkeypatch):
+    directory = folder(tmp_path, MEMORY)
+    inside = synthesise(directory, target="ecp5-25", pnr=True)
+    monkeypatch.setattr(synth, "absorb_registers", lambda module: 0)
+    outside = synthesise(directory, target="ecp5-25", pnr=True)
+    assert inside["bram"] == outside["bram"] == 1
+    assert inside["ff"] == outside["ff"] == 18            # as Yosys maps it
+    used = [report["placed"]["TRELLIS_FF"]["used"] for report in (inside, outside)]
+    assert used[1] - used[0] == 18
+    assert inside["fmax_mhz"] > outside["fmax_mhz"]
