@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
 
 import pytest
 
 from hwgen.boards import synth
 from hwgen.boards.block_ram import absorb_registers
 from hwgen.boards.synth import synthesise
+from hwgen.sim.build import HERE
+from hwgen.tools import find_icarus, run_tool, run_yosys
 from tests.boards.designs import folder
 
 CLOCK = 2
@@ -18,6 +22,23 @@ module top(input clk, input [9:0] at, input write, input [17:0] data, output reg
     if (write) words[at] <= data;
     found <= words[at];
     o <= found;
+  end
+endmodule
+"""
+BENCH = """\
+module bench;
+  reg clk = 0, write = 0; reg [9:0] at = 0; reg [35:0] data = 0; wire [35:0] y, z;
+  integer n, wrong = 0, seen = 0;
+  top first(.clk(clk), .at(at), .write(write), .data(data), .o(y));
+  mapped second(.clk(clk), .at(at), .write(write), .data(data), .o(z));
+  initial begin
+    for (n = 0; n < 8000; n = n + 1) begin
+      #5 clk = 1; #5 clk = 0;
+      if (^y !== 1'bx) begin seen = seen + 1; if (y !== z) wrong = wrong + 1; end
+      at = $random & 63; write = $random; data = {$random, $random};
+    end
+    $display("%0d %0d", wrong, seen);
+    $finish;
   end
 endmodule
 """
@@ -103,3 +124,26 @@ def test_placed_memory_is_faster(tmp_path, monkeypatch):
     used = [report["placed"]["TRELLIS_FF"]["used"] for report in (inside, outside)]
     assert used[1] - used[0] == 18
     assert inside["fmax_mhz"] > outside["fmax_mhz"]
+
+
+@pytest.mark.parametrize("bits", [18, 36])
+def test_moved_registers_give_the_same_words(tmp_path, bits):
+    """The changed netlist in a simulator, beside the Verilog that it was made from."""
+    if find_icarus() is None:
+        pytest.skip("iverilog is not installed")
+    text = MEMORY.replace("[17:0]", f"[{bits - 1}:0]")
+    (tmp_path / "top.v").write_text(text)
+    run_yosys("read_verilog top.v\nsynth_ecp5 -top top -json mapped.json", cwd=tmp_path)
+    netlist = json.loads((tmp_path / "mapped.json").read_text())
+    assert absorb_registers(netlist["modules"]["top"]) == bits
+    (tmp_path / "changed.json").write_text(json.dumps(netlist))
+    run_yosys("read_json changed.json\nrename top mapped\nselect mapped\n"
+              "write_verilog -selected -noattr mapped.v", cwd=tmp_path)
+    assert '"OUTREG"' in (tmp_path / "mapped.v").read_text()
+    (tmp_path / "bench.v").write_text(BENCH)
+    run_tool(["iverilog", "-g2012", "-s", "bench", "-o", "sim", "bench.v", "top.v", "mapped.v",
+              str(HERE / "cells" / "ecp5.v")], cwd=tmp_path)
+    done = subprocess.run([str(tmp_path / "sim")], capture_output=True, text=True, check=True)
+    wrong, seen = map(int, done.stdout.split())
+    assert seen > 3000
+    assert wrong == 0
