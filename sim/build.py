@@ -12,8 +12,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from hwgen.tools import find_tool, program_version, run_tool, verilator_environm
 
 HERE = Path(__file__).resolve().parent
 WAVES = HERE / "waves.v"
+RUNS = ("sim", "sim.vvp")      # what a build leaves to run
 
 
 class Simulator(StrEnum):
@@ -142,17 +145,32 @@ def build(source: Source, simulator: Simulator, cache: Path) -> Build:
                 ]
             )
         )
-        for command in commands:
-            run_tool(command, cwd=folder, log=folder / f"{command[0]}.log")
+        with _without_spaces(folder) as place:
+            for command in commands:
+                run_tool(command, cwd=place, log=folder / f"{command[0]}.log")
         _tidy(folder)
         (folder / "built").touch()
     return built
 
 
+@contextmanager
+def _without_spaces(folder: Path) -> Iterator[Path]:
+    """Give a place in which GNU Make can build: the folder, or a copy whose path has no spaces."""
+    if not re.search(r"\s", str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="hwgen-") as place:
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+        yield Path(place)
+        for name in RUNS:
+            if (Path(place) / name).exists():
+                shutil.copy(Path(place) / name, folder / name)
+
+
 def _tidy(folder: Path) -> None:
     """Keep what runs and the logs; what it was made from takes 150 MB for a LeNet-5."""
     for path in folder.iterdir():
-        if path.name not in ("sim", "sim.vvp") and path.suffix != ".log":
+        if path.name not in RUNS and path.suffix != ".log":
             path.unlink()
 
 

@@ -82,6 +82,18 @@ def test_passes(counter: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     go(counter, "good", tmp_path, monkeypatch)
 
 
+def test_a_folder_with_spaces_in_its_name(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GNU Make refuses to work in one."""
+    folder = tmp_path / "my first design"
+    folder.mkdir()
+    built = build(source(folder), simulator, folder)
+    assert built.folder.parent == folder
+    go(built, "good", folder, monkeypatch)
+    assert {path.suffix for path in built.folder.iterdir()} <= {"", ".vvp", ".log"}
+
+
 @pytest.mark.parametrize(
     ("bench", "message"),
     [
