@@ -35,6 +35,27 @@ def pipeline(
     return enable
 
 
+def hold(m: Module, o: stream.Interface, enable: Signal, ends: Value, values: list[Value]) -> None:
+    """Give results that come now and then to a stream, through one register.
+
+    Parameters: m; o, whose payload has the fields ``c0, c1, ...``; enable, of every register in
+    front, driven here: all stands still while a result is held back and the next one is ready;
+    ends, ``values`` are a result.
+    """
+    done, full = Signal(name="done"), Signal(name="full")
+    held = Signal(o.payload.shape(), name="held", reset_less=True)
+    m.d.comb += [
+        done.eq(ends),
+        enable.eq(~(done & full & ~o.ready)),
+        o.valid.eq(full),
+        o.payload.eq(held),
+    ]
+    with m.If(done & enable):
+        m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(values))]
+    with m.Elif(o.ready):
+        m.d.sync += full.eq(0)
+
+
 class SkidBuffer(wiring.Component):
     """Registers on both sides of a stream: neither ``valid`` nor ``ready`` passes through in one
     cycle.

@@ -24,6 +24,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 from hwgen.stream.beat import BeatFormat, shape_of
+from hwgen.stream.control import hold
 from hwgen.stream.dense_code import DenseCode
 from hwgen.verilog import add
 
@@ -224,19 +225,7 @@ class DenseRom(wiring.Component):
                 m.d.comb += [bias.eq(Array([*biases, 0])[stages[3].slot]), lane.bias.eq(bias)]
             sums.append(lane.total)
 
-        done = Signal(name="done")
-        held = Signal(self.format.layout, name="held", reset_less=True)
-        full = Signal(name="full")
-        m.d.comb += [
-            done.eq(stages[4].valid & stages[4].end),
-            enable.eq(~(done & full & ~self.o.ready)),
-            self.o.valid.eq(full),
-            self.o.payload.eq(held),
-        ]
-        with m.If(done & enable):
-            m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(sums))]
-        with m.Elif(self.o.ready):
-            m.d.sync += full.eq(0)
+        hold(m, self.o, enable, stages[4].valid & stages[4].end, sums)
         return m
 
     def _counters(self, m: Module, mark: Any, word: Signal, address: Signal, enable: Value) -> None:

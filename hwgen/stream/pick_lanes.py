@@ -9,6 +9,7 @@ from typing import Any
 
 from amaranth import Cat, Module, Signal, Value
 
+from hwgen.stream.control import hold
 from hwgen.stream.pick_parts import Activations, Steps, delayed
 from hwgen.verilog import add
 
@@ -86,19 +87,7 @@ def add_lanes(m: Module, platform: Any, unit: Any, walk: Walk, copies: Copies) -
             biases = delayed(m, enable, field, unit.depth - 2, f"bias_{n}")
             total = total + biases[-1].as_signed()
         results.append(total)
-
-    done, full = Signal(name="done"), Signal(name="full")
-    held = Signal(unit.format.layout, name="held", reset_less=True)
-    m.d.comb += [
-        done.eq(going[-1] & stops[-1]),
-        enable.eq(~(done & full & ~unit.o.ready)),
-        unit.o.valid.eq(full),
-        unit.o.payload.eq(held),
-    ]
-    with m.If(done & enable):
-        m.d.sync += [full.eq(1), *(held[f"c{n}"].eq(value) for n, value in enumerate(results))]
-    with m.Elif(unit.o.ready):
-        m.d.sync += full.eq(0)
+    hold(m, unit.o, enable, going[-1] & stops[-1], results)
 
 
 def _picked(m: Module, platform: Any, unit: Any, n: int, share: Value, enable: Value,
