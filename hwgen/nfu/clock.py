@@ -121,6 +121,6 @@ def compute_cycles(one: Instruction, config: Config) -> int:
 
 def finish_latency(config: Config) -> int:
     """Return the finisher's latency (hwgen.nfu.finisher) without building it."""
-    total = 4 + (5 if config.segments else 0)
+    total = 5 + (5 if config.segments else 0)
     largest = (config.finishers - 1).bit_length() + 2
     return 2 + total + max(4, largest) + 1

@@ -116,7 +116,7 @@ class FinishLane(wiring.Component):
     def __init__(self, *, config: Config) -> None:
         self.config = config
         self.has_base = config.code is WeightCode.BASE
-        self.total_latency = 4 + (Segments.latency if config.segments else 0)
+        self.total_latency = 5 + (Segments.latency if config.segments else 0)
         self.latency = self.total_latency + 4
         members = {
             "acc": In(signed(config.acc_bits)), "entry": In(PARAMETER), "digit": In(2),
@@ -138,7 +138,7 @@ class FinishLane(wiring.Component):
                      biased.eq(based + bias)]
         whole = Signal(signed(48), name="offset_in")
         m.d.comb += whole.eq(self.entry.offset_low | self.entry.offset_high << 32)
-        wait = self.total_latency - 2
+        wait = self.total_latency - 3
         line = {
             "x": biased,
             "offset": self._later(m, whole[: shape.width].as_signed(), wait, "offset"),
@@ -148,14 +148,18 @@ class FinishLane(wiring.Component):
         }
         if self.config.segments:
             self._segments(m, platform, line, biased)
-        # The product of the digit, inverted if it is negative; then the sum.
-        product, offset = (Signal(shape, name=name, reset_less=True)
-                           for name in ("product", "held_offset"))
+        # The product of the digit, by the lowest bits of its shift and then by the others, inverted
+        # if it is negative; then the sum.
+        half, product = (Signal(shape, name=name, reset_less=True) for name in ("half", "product"))
+        rest = Signal(UP_BITS - 2, name="up_rest", reset_less=True)
         minus = Signal(name="minus", reset_less=True)
+        m.d.sync += [half.eq(line["x"] << line["up"][:2]), rest.eq(line["up"][2:])]
+        zero, negative = (self._later(m, line[name], 1, f"{name}_half")
+                          for name in ("zero", "negative"))
         shifted = Signal(shape, name="shifted")
-        m.d.comb += shifted.eq(Mux(line["zero"], 0, line["x"] << line["up"]))
-        m.d.sync += [product.eq(Mux(line["negative"], ~shifted, shifted)),
-                     minus.eq(line["negative"]), offset.eq(line["offset"])]
+        m.d.comb += shifted.eq(Mux(zero, 0, half << (rest << 2)))
+        m.d.sync += [product.eq(Mux(negative, ~shifted, shifted)), minus.eq(negative)]
+        offset = self._later(m, line["offset"], 2, "held_offset")
         first = self._later(m, self.digit == 0, self.total_latency - 1, "first")
         m.d.sync += self.total.eq(Mux(first, offset, self.total) + product + minus)
         self._shift(m)

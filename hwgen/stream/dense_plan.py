@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from hwgen.stream.beat import BeatFormat
 from hwgen.stream.chip import ECP5, Chip, even
 from hwgen.stream.dense_code import DenseCode
 from hwgen.stream.layer_plan import stream_order
-from hwgen.stream.pick_code import PickCode, slot_lengths
+from hwgen.stream.pick_code import LEAST, PickCode, slot_lengths
 
 GRAPH_DIGITS = 3000  # a dense layer with more signed digits than this is not laid out as a graph
+HAND_OVER = 3  # cycles in which a bank of a picking unit is neither written nor read
 LANES = 8  # of the form pick, at most: from there on it has no use for fewer terms
 
 
@@ -51,7 +52,8 @@ class Choice:
         if self.form == "rom":
             return DenseCode(weight, self.lanes, self.terms)
         if self.form == "pick":
-            return PickCode(weight, layer.bias, self.lanes, self.terms, inverts=self.inverts)
+            code = PickCode(weight, layer.bias, self.lanes, self.terms, inverts=self.inverts)
+            return replace(code, least=least_steps(code.steps, code.writes * code.inputs))
         return None
 
 
@@ -122,11 +124,13 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
     found: list[Choice] = []
     for lanes in range(1, min(LANES, outputs) + 1):
         low = fewest_terms(counts, lanes, budget)
-        steps = max(int(slot_lengths(counts, lanes, low).sum()), 8)
+        needed = int(slot_lengths(counts, lanes, low).sum())
         address = max((inputs - 1).bit_length(), 1)
         for inverts in (False, True):
             size = copy_blocks(address + 1, width, inverts, chip)
-            late = max(steps, (2 - inverts) * inputs)
+            writes = (2 - inverts) * inputs
+            steps = max(needed, least_steps(needed, writes))
+            late = max(steps, writes)
             if inverts and late == found[-1].interval and size == copy_blocks(
                     address + 1, width, False, chip):
                 continue                                     # nothing is gained
@@ -139,6 +143,17 @@ def _picks(layer: Dense, source: BeatFormat, budget: int, counts: Int64Array,
                 f"{lanes} lanes of {low} pick the {digits} digits that are not 0 in {steps} of "
                 f"{budget} cycles", inverts))
     return found
+
+
+def least_steps(steps: int, writes: int) -> int:
+    """Return the fewest steps that a picking unit is to take if those of its digits are ``steps``.
+
+    Its pipeline must not meet its own tail; and as its two banks of activations are written in turn
+    and each stands still for ``HAND_OVER`` cycles between writing and reading, an image takes as
+    long as the longer of the two only where one leaves the other so much time.
+    """
+    steps = max(steps, LEAST)
+    return writes + HAND_OVER if abs(steps - writes) < HAND_OVER else LEAST
 
 
 def copy_blocks(address_bits: int, width: int, inverts: bool, chip: Chip) -> int:

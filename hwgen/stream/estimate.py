@@ -26,7 +26,7 @@ from hwgen.stream.requantise import TABLE, Activation, Requantise, digits_of
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.serial_window import SerialWindow
-from hwgen.stream.window import Window, in_blocks
+from hwgen.stream.window import Window, columns_ahead, in_blocks
 
 Cost = dict[str, int]
 
@@ -163,7 +163,8 @@ def _lines(window: Window | SerialWindow, bits: int, chip: Chip) -> Cost:
     depth, word = window.columns.places, window.rows.reach * bits
     if depth == 1 or word == 0:
         return {"lut": 0, "ff": word, "bram": 0}
-    return chip.memory(depth, word, in_blocks(depth, word))
+    cost = chip.memory(depth, word, in_blocks(depth, word))
+    return {**cost, "ff": cost["ff"] + (columns_ahead(depth, word) - 1) * word}
 
 
 def _serial(part: SerialLinear, chip: Chip) -> Cost:

@@ -35,6 +35,9 @@ from hwgen.ranges import width_of
 Step = tuple[bool, tuple[tuple[int, bool], ...]]  # doubles, (activation, negative) of each term
 
 
+LEAST = 8                     # steps: the dense unit's pipeline must not meet its own tail
+
+
 @dataclass(frozen=True, eq=False)
 class PickCode:
     """The schedule of a dense layer.
@@ -64,7 +67,7 @@ class PickCode:
     terms: int
     numbers: Int64Array | None = None
     number_bits: int | None = None
-    least: int = 8  # the dense unit's pipeline must not meet its own tail
+    least: int = LEAST
     inverts: bool = False
 
     @property

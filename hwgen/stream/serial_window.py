@@ -148,7 +148,6 @@ class SerialWindow(wiring.Component):
             step.eq(moves & (~walked | last)),
             self.i.ready.eq(step & place.real),
         ]
-        m.d.sync += primed.eq(1)
         if steps > 1:
             with m.If(moves & walked):
                 m.d.sync += [
@@ -167,7 +166,7 @@ class SerialWindow(wiring.Component):
         shown = Signal(name="shown")  # the chains' fronts are digits of a window
         with m.If(self.en):
             m.d.sync += [self.start.eq(begins), shown.eq(moves & hit)]
-        stack = self._stack(m, platform, place.column, place.real, step, ~primed)
+        stack = self._stack(m, platform, place.column, place.real, step, primed)
         clear = step & place.at_end & ~walked
         fronts = [self._chain(m, r, stack, count, moves & walked, clear)
                   for r in range(rows.kernel)]
@@ -175,15 +174,14 @@ class SerialWindow(wiring.Component):
         return m
 
     def _stack(
-        self, m: Module, platform: Any, column: Signal, real: Value, step: Value, prime: Value
+        self, m: Module, platform: Any, column: Signal, real: Value, step: Value, primed: Signal
     ) -> list[Value]:
         """Return the pixels of this column: element n is the one n rows up, 0 the new pixel."""
         depth, bits = self.rows.reach, self.format.bits
         fresh = Signal(bits, name="pixel")
         m.d.comb += fresh.eq(Mux(real, self.i.payload.as_value(), 0))
-        if depth == 0:
-            return [fresh]
-        if self.columns.places == 1:
+        if depth == 0 or self.columns.places == 1:
+            m.d.sync += primed.eq(1)
             stack: list[Value] = [fresh]
             for n in range(1, depth + 1):
                 above = Signal(bits, name=f"up_{n}", reset_less=True)
@@ -196,7 +194,7 @@ class SerialWindow(wiring.Component):
         m.d.comb += [
             lines.column.eq(column),
             lines.step.eq(step),
-            lines.prime.eq(prime),
+            primed.eq(lines.primed),
             lines.data.eq(Cat(fresh, lines.above)),
         ]
         return [fresh, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,43 +37,67 @@ def in_blocks(columns: int, bits: int) -> bool:
     return distributed > 16 * -(-bits // 36) * -(-columns // 512)
 
 
+def columns_ahead(columns: int, bits: int) -> int:
+    """Return how many columns before its own a word is read: 2 with a register behind block RAM."""
+    return 2 if in_blocks(columns, bits) and columns > 2 else 1
+
+
 class Lines(wiring.Component):
-    """One word a column, for the rows above: the word of the next column is read while this one is
-    written.
+    """One word a column, for the rows above: while a word is written, that of the column after the
+    next one is read, and that of the next one goes into a register behind the memory. Without block
+    RAM the next column's word is read, without a further register.
 
     Parameters: bits of a word; columns; first, the column of the first step. Members: column, step:
-    ``data`` is written to ``column`` and the next column is read; prime: the first column is read;
-    above, the word read, valid until the next step. Resources: one memory of columns x bits, one
-    write and one read port.
+    ``data`` is written to ``column``, and ``above`` is the next column's word from then on; primed,
+    there has been time since the reset to read the first one. Resources: one memory of columns x
+    bits, one write and one read port.
     """
 
     def __init__(self, *, bits: int, columns: int, first: int = 0) -> None:
         self.bits, self.columns, self.first = bits, columns, first
+        self.in_blocks = in_blocks(columns, bits)
+        self.ahead = columns_ahead(columns, bits)
         super().__init__(
             {
                 "column": In(range(columns)),
                 "step": In(1),
-                "prime": In(1),
                 "data": In(bits),
                 "above": Out(bits),
+                "primed": Out(1),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         words = memory.Memory(shape=unsigned(self.bits), depth=self.columns, init=[])
-        m.submodules[f"{BLOCK}words" if in_blocks(self.columns, self.bits) else "words"] = words
+        m.submodules[f"{BLOCK}words" if self.in_blocks else "words"] = words
         read, write = words.read_port(), words.write_port()
-        following = Signal(range(self.columns), name="following")
+        fetch, following = Signal(name="fetch"), Signal(range(self.columns), name="following")
+        started = [Signal(name=f"started_{n}") for n in range(self.ahead)]
+        after: Value = self.column + self.ahead
+        for n in range(self.ahead):
+            after = Mux(self.column == self.columns - 1 - n, self.ahead - 1 - n, after)
+        begin: Value = Const(self.first)
+        for n, signal in enumerate(started[:-1], 1):
+            begin = Mux(signal, (self.first + n) % self.columns, begin)
+        m.d.sync += Cat(started).eq(Cat(1, *started))
         m.d.comb += [
-            following.eq(Mux(self.column == self.columns - 1, 0, self.column + 1)),
-            read.en.eq(self.step | self.prime),
-            read.addr.eq(Mux(self.prime, self.first, following)),
-            write.en.eq(self.step),
+            self.primed.eq(started[-1]),
+            following.eq(Mux(self.primed, after, begin)),
+            fetch.eq(self.step | ~self.primed),
+            read.en.eq(fetch),
+            read.addr.eq(following),
+            write.en.eq(self.step & self.primed),
             write.addr.eq(self.column),
             write.data.eq(self.data),
-            self.above.eq(read.data),
         ]
+        if self.ahead == 1:
+            m.d.comb += self.above.eq(read.data)
+        else:
+            held = Signal(self.bits, name="held", reset_less=True)
+            with m.If(fetch):
+                m.d.sync += held.eq(read.data)
+            m.d.comb += self.above.eq(held)
         return m
 
 
@@ -136,12 +160,11 @@ class Window(wiring.Component):
             step.eq(free & (~place.real | self.i.valid)),
             self.i.ready.eq(free & place.real),
         ]
-        m.d.sync += primed.eq(1)
 
         fresh = Signal(pixel, name="pixel")
         for n, lane in enumerate(self.format.values(self.i.payload)):
             m.d.comb += fresh[f"c{n}"].eq(Mux(place.real, lane, self.fill[n]))
-        stack = self._line_memory(m, platform, fresh, place.column, step, ~primed)
+        stack = self._line_memory(m, platform, fresh, place.column, step, primed)
         taps = self._taps(m, pixel, stack, step)
         m.d.comb += self.o.payload.eq(Cat(*taps))
 
@@ -160,28 +183,27 @@ class Window(wiring.Component):
         fresh: data.View[Any],
         column: Signal,
         step: Signal,
-        prime: Value,
+        primed: Signal,
     ) -> list[Value]:
         """Return the pixels of this column: element n is the one n rows up, 0 the new pixel."""
         depth, bits = self.rows.reach, len(fresh.as_value())
         stack: list[Value] = [fresh.as_value()]
-        if depth == 0:
-            return stack
-        if self.columns.places == 1:
+        if depth == 0 or self.columns.places == 1:
+            m.d.sync += primed.eq(1)
             for n in range(1, depth + 1):
                 above = Signal(bits, name=f"up_{n}", reset_less=True)
                 with m.If(step):
                     m.d.sync += above.eq(stack[-1])
                 stack.append(above)
             return stack
-        # One word a column holds the rows above. The word of the next column is read while this one
-        # is written: the two addresses never meet, and synthesis can see that.
+        # One word a column holds the rows above. The addresses of reading and writing never meet,
+        # and synthesis can see that.
         lines = Lines(bits=depth * bits, columns=self.columns.places, first=column.init)
         add(m, platform, "lines", lines)
         m.d.comb += [
             lines.column.eq(column),
             lines.step.eq(step),
-            lines.prime.eq(prime),
+            primed.eq(lines.primed),
             lines.data.eq(Cat(fresh.as_value(), lines.above)),
         ]
         return [*stack, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]

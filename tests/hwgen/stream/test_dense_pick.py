@@ -9,6 +9,7 @@ import pytest
 from hwgen.network import Dense, int64
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.dense_pick import DensePick
+from hwgen.stream.dense_plan import least_steps
 from hwgen.stream.pick_code import PickCode
 from tests.hwgen.stream.harness import run
 
@@ -64,12 +65,12 @@ def test_words(kind, lanes, terms, inverts):
     assert len(code.memory()) == code.steps == code.slot_ends[-1]
 
 
-def through(layer, *, words, lanes, terms, lo, hi, seed, count=4, inverts=False):
+def through(layer, *, words, lanes, terms, lo, hi, seed, count=4, inverts=False, least=8):
     outputs, inputs = layer.weight.shape
     places = inputs // words
     source = BeatFormat((lo,) * places, (hi,) * places, places, words, 1)
     code = PickCode(layer.weight.reshape(outputs, words, places), layer.bias, lanes, terms,
-                    inverts=inverts)
+                    inverts=inverts, least=least)
     rng = np.random.default_rng(0)
     x = rng.integers(lo, hi, (count, inputs), endpoint=True)
     x[0], x[1] = lo, hi
@@ -108,6 +109,25 @@ def test_matches_product(kind, outputs, lanes, terms, words, lo, hi, seed):
         assert arrivals[-1] < times.offered[0]
         gaps = np.diff(times.given[slots - 1 :: slots])
         assert gaps[-1] == dut.interval
+
+
+@pytest.mark.parametrize("steps", range(8, 31))
+def test_interval_is_the_longer_of_writing_and_reading(steps):
+    """Steps about as many as the 18 cycles of writing are stretched, and no others are."""
+    least = least_steps(steps, 18)
+    dut, times = through(Dense("y", "x", np.ones((1, 18), np.int64), int64([0]), int64([0])),
+                         words=18, lanes=1, terms=18, lo=0, hi=1, seed=None, count=12,
+                         inverts=True, least=max(steps, least))
+    assert dut.code.steps == (steps if abs(steps - 18) >= 3 else 21)
+    assert (np.diff(times.given)[2:] == dut.interval).all()
+
+
+def test_steps_like_writes_are_not_the_interval():
+    """Why they are stretched."""
+    dut, times = through(Dense("y", "x", np.ones((1, 18), np.int64), int64([0]), int64([0])),
+                         words=18, lanes=1, terms=18, lo=0, hi=1, seed=None, count=12,
+                         inverts=True, least=18)
+    assert set(np.diff(times.given)[2:].tolist()) == {dut.interval, dut.interval + 3}
 
 
 def test_wrong_word_is_caught(monkeypatch):
