@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hwgen.errors import HwgenError
 
 # Errors that are about the place written to, whichever file descriptor met them.
 _PLACE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_made: list[Path] = []        # folders, parents first
 
 
 def _as_hwgen_error(path: Path, error: OSError) -> HwgenError:
@@ -31,13 +32,22 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     Raises: HwgenError, naming the path, if that is not possible or a file stands in its place.
     """
     folder = Path(path)
+    fresh = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise HwgenError(f"Cannot make folder {folder}: a file of that name exists") from None
     except OSError as error:
         raise HwgenError(f"Cannot make folder {folder}: {error.strerror or error}") from error
+    _made.extend(reversed([one.absolute() for one in fresh]))
     return folder
+
+
+def drop_empty_folders() -> None:
+    """Remove the folders that ``make_folder`` has made in this process and that are empty."""
+    while _made:
+        with suppress(OSError):
+            _made.pop().rmdir()
 
 
 def _temporary_beside(target: Path) -> Path:

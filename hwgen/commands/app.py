@@ -31,6 +31,7 @@ from hwgen.commands import (
 )
 from hwgen.commands import run as run_images
 from hwgen.errors import HwgenError
+from hwgen.files import drop_empty_folders
 
 BAD_INPUT = 2
 OWN_MISTAKE = 3
@@ -132,8 +133,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = int(app(arguments, prog_name="hwgen", standalone_mode=False) or 0)
         if code == INTERRUPTED:             # typer has caught the KeyboardInterrupt already
             _say("interrupted")
+        if code:
+            drop_empty_folders()
         return code
     except BaseException as error:
+        drop_empty_folders()
         if debug:
             traceback.print_exc()
         return _exit_code(error)

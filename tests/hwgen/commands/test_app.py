@@ -163,7 +163,7 @@ def test_network_file_broken(run: Run, tmp_path: Path) -> None:
     assert (code, stdout) == (2, "")
     assert str(net) in err
     assert err.count("\n") == 1
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("verb", ["verify", "synth", "report"])
@@ -175,6 +175,17 @@ def test_folder_that_is_no_design(run: Run, tmp_path: Path, verb: str) -> None:
     (tmp_path / "file").touch()
     assert_refused(run(verb, tmp_path / "file", *more), f"{tmp_path}/file {needed} is a file")
     assert_refused(run(verb, tmp_path, *more), f"{tmp_path} {needed} holds no net.npz")
+
+
+def test_failed_run_leaves_no_empty_folders(run: Run, tmp_path: Path) -> None:
+    """None that it made; one that was there before stays."""
+    path, kept = tmp_path / "net.npz", tmp_path / "kept"
+    path.write_bytes(b"not a network file")
+    kept.mkdir()
+    for out in (kept / "new" / "deep", kept):
+        assert run("rtl", path, "--out", out)[0] == 2
+        assert kept.is_dir()
+        assert not list(kept.iterdir())
 
 
 def test_unwritable_places(run: Run, tmp_path: Path) -> None:
