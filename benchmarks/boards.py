@@ -5,7 +5,8 @@
 last ``hwgen demo``, or trained now), which needs an ECP5, and ``tiny``, a smaller one of the same
 images that an iCE40 holds too: one convolution of 3 channels and stride 2, then the 10 scores.
 ``--design`` takes a folder of ``hwgen rtl``, LeNet-5's for example. A bitstream that lies in OUT
-from an earlier run of the same network is not built again; ``--jobs`` builds several at once.
+from an earlier run of the same network is not built again; ``--jobs`` builds several at once. FILE
+keeps the rows of other networks and boards.
 """
 
 from __future__ import annotations
@@ -120,7 +121,10 @@ def main() -> int:
         ))
     show(rows)
     if chosen.json is not None:
-        write_json(chosen.json, {"rows": rows})
+        earlier = read_json(chosen.json)["rows"] if chosen.json.exists() else []
+        made = {(row["design"], row["board"]) for row in rows}
+        kept = [row for row in earlier if (row["design"], row["board"]) not in made]
+        write_json(chosen.json, {"rows": kept + rows})
     return 0 if any("refused" not in row for row in rows) else 1
 
 

@@ -5,7 +5,8 @@
 set, and each budget of signed digits a weight, compresses the network from the start, biases and
 pooling coefficients included; accuracy is that of the golden model on all test images. Additions
 and shifts are those of one image, without sharing; a shift is a digit that is not at weight 1.
-Multiplications are what the float network has; the integer one has none.
+Multiplications are what the float network has; the integer one has none. FILE keeps the rows of
+other networks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hwgen import cost, netfile
 from hwgen.compress.methods.dyadic import SETS
 from hwgen.compress.pipeline import compress
 from hwgen.errors import HwgenError
-from hwgen.files import write_json
+from hwgen.files import read_json, write_json
 from hwgen.layers import (
     Activation,
     Add,
@@ -111,6 +112,11 @@ def measure(model: str, data: str, method: str, options: str) -> dict[str, Any]:
     }
 
 
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row is of; a newer one takes its place."""
+    return tuple(row[name] for name in ("model", "data", "method", "options"))
+
+
 def main() -> None:
     """Print the table; with ``--json`` also write the figures."""
     parser = argparse.ArgumentParser(description="Every dyadic set on trained networks.")
@@ -127,7 +133,10 @@ def main() -> None:
         return
     methods = [name for name in chosen.sets.split(",") if name]
     methods += [f"budget={value}" for value in chosen.budgets.split(",") if value]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    earlier: list[dict[str, Any]] = []
+    if chosen.json is not None and chosen.json.exists():
+        earlier = read_json(chosen.json)["rows"]
     print(
         "| network | data | set | float | integer | lost | digits | adders, shared | additions "
         "an image | shifts | multiplications before, after |\n|---|---|" + "---|" * 9, flush=True
@@ -148,7 +157,9 @@ def main() -> None:
                 flush=True,
             )
             if chosen.json is not None:
-                write_json(chosen.json, {"seed": 0, "rows": rows})
+                made = {key_of(row) for row in rows}
+                kept = [row for row in earlier if key_of(row) not in made]
+                write_json(chosen.json, {"seed": 0, "rows": kept + rows})
 
 
 if __name__ == "__main__":

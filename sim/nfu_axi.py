@@ -20,7 +20,6 @@ from hwgen.errors import HwgenError
 from hwgen.layers import Int64Array
 from hwgen.network import Network
 from hwgen.nfu.compiler.program import Program
-from hwgen.progress import Progress, silent
 from hwgen.sim.build import Build, Simulator, Source, build, run
 from hwgen.sim.nfu import Ran, layers_of
 
@@ -134,13 +133,9 @@ def cases_of(program: Program, codes: Int64Array, *, limit: int, stalls: bool,
     ]
 
 
-def run_axi(verilog: Path, program: Program, network: Network, codes: Int64Array, *, cache: Path,
-            tool: Simulator, stalls: bool, wave: Path | None, seed: int, limit: int,
-            progress: Progress = silent) -> list[Ran]:
+def run_axi(built: Build, program: Program, network: Network, codes: Int64Array, *, cache: Path,
+            stalls: bool, wave: Path | None, seed: int, limit: int) -> list[Ran]:
     """Run images through an NFU with outside memory; see ``hwgen.sim.nfu``."""
-    progress("building the simulation", 0, 0)
-    built = build_axi(verilog, tool, cache, wave=wave is not None)
-    progress("running images", 0, len(codes))
     cases = cases_of(program, codes, limit=limit, stalls=stalls, seed=seed)
     outcomes = run_cases(built, cases, program.size, cache, seed=seed, wave=wave)
     return [Ran(layers_of(program, network, dict(enumerate(one.memory))), one.registers, one.ended)

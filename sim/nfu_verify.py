@@ -116,9 +116,10 @@ def verify(
     folder = load_nfu(directory, tell)
     codes, labels = _images(folder.network, data, images, seed, mean, std)
     tool.check()
-    ran = _run(folder, codes, tool, stalls=stalls, wave=wave, seed=seed, tell=tell)
+    ran, seconds = _run(folder, codes, tool, stalls=stalls, wave=wave, seed=seed, tell=tell)
     report = compare(folder.network, folder.program, codes, labels, ran, layers)
     report |= {"simulator": str(tool), "stalls": stalls, "seed": seed,
+               "simulation_seconds": round(seconds, 3),
                "seconds": round(time.monotonic() - start, 3)}
     write_json(folder.path / "verify.json", report)
     return report
@@ -141,17 +142,23 @@ def _images(network: Network, data: str | None, count: int | Literal["all"], see
 
 
 def _run(folder: NfuFolder, codes: Int64Array, tool: Simulator, *, stalls: bool,
-         wave: Path | None, seed: int, tell: Progress) -> list[Ran]:
+         wave: Path | None, seed: int, tell: Progress) -> tuple[list[Ran], float]:
+    """Return what the images did, and the seconds that it took once the simulation was built."""
     program, network = folder.program, folder.network
     cache = make_folder(folder.path / ".sim")
     limit = PATIENCE * estimate(program).cycles + nfu.MARGIN
-    if not program.config.memory_bytes:
-        from hwgen.sim.nfu_axi import run_axi
-
-        return run_axi(folder.path / "top.v", program, network, codes, cache=cache, tool=tool,
-                       stalls=stalls, wave=wave, seed=seed, limit=limit, progress=tell)
     tell("building the simulation", 0, 0)
+    if not program.config.memory_bytes:
+        from hwgen.sim.nfu_axi import build_axi, run_axi
+
+        built = build_axi(folder.path / "top.v", tool, cache, wave=wave is not None)
+        tell("running images", 0, len(codes))
+        start = time.monotonic()
+        ran = run_axi(built, program, network, codes, cache=cache, stalls=stalls, wave=wave,
+                      seed=seed, limit=limit)
+        return ran, time.monotonic() - start
     built = nfu.build_chip(folder.path / "top.v", tool, cache, wave=wave is not None)
+    start = time.monotonic()
     found: list[Ran] = []
     for first in range(0, len(codes), BATCH):
         tell("running images", first, len(codes))
@@ -161,7 +168,7 @@ def _run(folder: NfuFolder, codes: Int64Array, tool: Simulator, *, stalls: bool,
         answers = nfu.run_script(built, script, cache, gaps=nfu.GAPS if stalls else 0,
                                  seed=seed + first, wave=wave if first == 0 else None)
         found += nfu.take_results(answers, program, network, len(some))
-    return found
+    return found, time.monotonic() - start
 
 
 def compare(network: Network, program: Program, codes: Int64Array,
