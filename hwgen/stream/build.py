@@ -25,7 +25,7 @@ from hwgen.layers import (
     Requantise,
 )
 from hwgen.ranges import Range
-from hwgen.stream import largest, requantise
+from hwgen.stream import activation, largest, requantise
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.control import SkidBuffer
 from hwgen.stream.conv_pick import ConvPick
@@ -169,7 +169,7 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
 
 def _lanes(layer: Requantise | Activation, source: BeatFormat, format: BeatFormat) -> Any:
     if isinstance(layer, Activation):
-        return requantise.Activation(layer=layer, source=source, format=format, straight=True)
+        return activation.Activation(layer=layer, source=source, format=format, straight=True)
     if requantise.lanes_agree(layer, source.lanes):
         return requantise.Requantise(layer=layer, source=source, format=format, straight=True)
     return FoldedRequantise(layer=layer, source=source, format=format, straight=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwgen.ranges import width_of
+from hwgen.stream.activation import TABLES, Activation, Line
 from hwgen.stream.chip import ECP5, Chip, even
 from hwgen.stream.control import SkidBuffer
 from hwgen.stream.conv_pick import ConvPick
@@ -22,7 +24,7 @@ from hwgen.stream.largest import ArgMax, RunningArgMax, WindowMax
 from hwgen.stream.layer_plan import LayerPlan
 from hwgen.stream.linear import Chain, Linear
 from hwgen.stream.pool import PixelMax, Pool
-from hwgen.stream.requantise import TABLE, Activation, Requantise, digits_of
+from hwgen.stream.requantise import TABLE, Requantise, digits_of
 from hwgen.stream.requantise_folds import FoldedRequantise
 from hwgen.stream.serial import SerialLinear
 from hwgen.stream.serial_window import SerialWindow
@@ -101,11 +103,10 @@ def _cost(part: Any, chip: Chip) -> Cost:
                 "ff": sum((w + 5) * 2 * part.levels for w in widths) + 20,
             }
         case Activation():
-            segments = part.layer.slopes.size
-            return {
-                "lut": sum(shape.width * 2 * segments for shape in part.source.shapes),
-                "ff": sum(3 * shape.width for shape in part.source.shapes),
-            }
+            functions = [_function(line, shape.width, part.adds) for line, shape in zip(
+                part.lines, part.source.shapes, strict=True)]
+            codes = sum(shape.width for shape in part.format.shapes)
+            return {kind: sum(one[kind] for one in functions) + codes for kind in ("lut", "ff")}
         case WindowMax():
             return {
                 "lut": 2 * (part.taps - 1) * part.format.bits,
@@ -157,6 +158,25 @@ def _cost(part: Any, chip: Chip) -> Cost:
         case Unpack():
             return {"lut": part.format.bits * part.format.folds // 2 + 8, "ff": 4}
     return {}
+
+
+def _function(line: Line, bits: int, adds: bool) -> Cost:
+    """One lane of an activation, less its codes."""
+    edges, (least, most) = len(line.edges), line.bounds
+    wide, name = width_of(least, most)[0], len(line.edges).bit_length()
+    compare = -(-(bits - 1) // 3) if bits <= TABLES else even(bits + 1)
+    # Of more than 16 segments a look-up table has more inputs than a LUT.
+    table = 1 << max(name - 4, 0)
+    choice = moves = 0
+    for term in range(line.terms):
+        low, high = line.powers(term)
+        levels = (high - low).bit_length()
+        choice += levels + 2
+        moves += wide * levels
+    lut = edges * compare + 2 * edges // 3 + (wide + choice) * table + moves + wide * (1 + adds)
+    lut = round(0.85 * lut)                              # tables of different bits are often alike
+    ff = edges + name + 3 * bits + choice + wide * (line.terms + 3 + 2 * adds)
+    return {"lut": lut, "ff": ff}
 
 
 def _lines(window: Window | SerialWindow, bits: int, chip: Chip) -> Cost:

@@ -9,7 +9,6 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.adders.csd import csd_digits
-from hwgen.layers import Activation as ActivationLayer
 from hwgen.layers import Requantise as RequantiseLayer
 from hwgen.layers import int64
 from hwgen.stream.beat import BeatFormat, shape_of
@@ -175,84 +174,3 @@ def lanes_agree(layer: RequantiseLayer, lanes: int) -> bool:
         for values in (layer.multiplier, layer.shift)
         for n in range(min(lanes, values.size))
     )
-
-
-class Activation(wiring.Component):
-    """A piecewise-linear function of dyadic slopes, the same on every lane (see
-    hwgen.layers.Activation).
-
-    Parameters: layer; source, format, as of Requantise; straight.
-    Latency: 3 cycles: compare, multiply and select, shift and clip. Throughput: 1 beat a cycle.
-    Resources a lane: a comparator a breakpoint, an adder for each different slope of two digits,
-    one for the offset; two comparators at most for the clip.
-    """
-
-    latency = 3
-
-    def __init__(
-        self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat,
-        straight: bool = False,
-    ) -> None:
-        if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(
-                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                f"{format.folds} of {format.lanes}"
-            )
-        self.layer, self.source, self.format = layer, source, format
-        self.straight = straight
-        self.interval = format.beats
-        super().__init__({"i": In(source.signature), "o": Out(format.signature)})
-
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        enable = pipeline(m, self.i, self.o, self.latency, self.straight)
-        for lane, value in enumerate(self.source.values(self.i.payload)):
-            m.d.comb += self.o.payload[f"c{lane}"].eq(self._lane(m, lane, value, enable))
-        return m
-
-    def _lane(self, m: Module, lane: int, x: Value, enable: Value) -> Value:
-        layer = self.layer
-        lo, hi = self.source.lo[lane], self.source.hi[lane]
-        held = Signal(self.source.shapes[lane], name=f"x_{lane}", reset_less=True)
-        edges = layer.breakpoints.tolist()
-        used = [
-            k
-            for k in range(layer.slopes.size)
-            if (k == 0 or edges[k - 1] <= hi) and (k == len(edges) or edges[k] > lo)
-        ]
-        above = Signal(max(len(used) - 1, 1), name=f"above_{lane}", reset_less=True)
-        with m.If(enable):
-            m.d.sync += [
-                held.eq(x),
-                *(above[n].eq(x >= edges[k - 1]) for n, k in enumerate(used[1:])),
-            ]
-        least, most = 0, 0
-        choice: Value | None = None
-        for n, k in enumerate(used):
-            slope, offset = int(layer.slopes[k]), int(layer.offsets[k]) + half(layer.shift)
-            first = max(lo, edges[k - 1]) if k else lo
-            last = min(hi, edges[k] - 1) if k < len(edges) else hi
-            ends = (first * slope + offset, last * slope + offset)
-            least = min(ends) if choice is None else min(least, *ends)
-            most = max(ends) if choice is None else max(most, *ends)
-            value = Value.cast(offset)
-            for power, negative in digits_of(slope):
-                value = value - (held << power) if negative else value + (held << power)
-            choice = value if choice is None else Mux(above[n - 1], value, choice)
-        assert choice is not None
-        line = Signal(shape_of(least, most), name=f"line_{lane}", reset_less=True)
-        code = Signal(self.format.shapes[lane], name=f"code_{lane}", reset_less=True)
-        with m.If(enable):
-            m.d.sync += [
-                line.eq(choice),
-                code.eq(
-                    clipped(
-                        line >> layer.shift,
-                        layer.lo,
-                        layer.hi,
-                        least >> layer.shift,
-                        most >> layer.shift,
-                    )
-                ),
-            ]
-        return code
