@@ -24,8 +24,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.layers import Int64Array
 from hwgen.stream.beat import BeatFormat
 from hwgen.stream.raster import Axis, Raster
-from hwgen.stream.window import Lines
-from hwgen.verilog import add
+from hwgen.stream.window import pixels_above
 
 
 class Walk:
@@ -166,38 +165,14 @@ class SerialWindow(wiring.Component):
         shown = Signal(name="shown")  # the chains' fronts are digits of a window
         with m.If(self.en):
             m.d.sync += [self.start.eq(begins), shown.eq(moves & hit)]
-        stack = self._stack(m, platform, place.column, place.real, step, primed)
+        pixel = Signal(self.format.bits, name="pixel")
+        m.d.comb += pixel.eq(Mux(place.real, self.i.payload.as_value(), 0))
+        stack = pixels_above(m, platform, pixel, rows, columns, place.column, step, primed)
         clear = step & place.at_end & ~walked
         fronts = [self._chain(m, r, stack, count, moves & walked, clear)
                   for r in range(rows.kernel)]
         self._digits(m, [front for row_fronts in fronts for front in row_fronts], shown)
         return m
-
-    def _stack(
-        self, m: Module, platform: Any, column: Signal, real: Value, step: Value, primed: Signal
-    ) -> list[Value]:
-        """Return the pixels of this column: element n is the one n rows up, 0 the new pixel."""
-        depth, bits = self.rows.reach, self.format.bits
-        fresh = Signal(bits, name="pixel")
-        m.d.comb += fresh.eq(Mux(real, self.i.payload.as_value(), 0))
-        if depth == 0 or self.columns.places == 1:
-            m.d.sync += primed.eq(1)
-            stack: list[Value] = [fresh]
-            for n in range(1, depth + 1):
-                above = Signal(bits, name=f"up_{n}", reset_less=True)
-                with m.If(step):
-                    m.d.sync += above.eq(stack[-1])
-                stack.append(above)
-            return stack
-        lines = Lines(bits=depth * bits, columns=self.columns.places, first=column.init)
-        add(m, platform, "lines", lines)
-        m.d.comb += [
-            lines.column.eq(column),
-            lines.step.eq(step),
-            primed.eq(lines.primed),
-            lines.data.eq(Cat(fresh, lines.above)),
-        ]
-        return [fresh, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]
 
     def _chain(
         self, m: Module, r: int, stack: list[Value], count: Signal, moves: Value, clear: Value

@@ -101,6 +101,38 @@ class Lines(wiring.Component):
         return m
 
 
+def pixels_above(
+    m: Module, platform: Any, fresh: Value, rows: Axis, columns: Axis, column: Signal,
+    step: Value, primed: Signal,
+) -> list[Value]:
+    """Return the pixels of this column: element n is the one n rows up, 0 the new pixel.
+
+    Parameters: fresh, the new pixel; rows, columns, the window's walk; column, of the new pixel;
+    step, it is taken; primed is driven: the pixels above are valid.
+    """
+    depth, bits = rows.reach, len(fresh)
+    stack: list[Value] = [fresh]
+    if depth == 0 or columns.places == 1:
+        m.d.sync += primed.eq(1)
+        for n in range(1, depth + 1):
+            above = Signal(bits, name=f"up_{n}", reset_less=True)
+            with m.If(step):
+                m.d.sync += above.eq(stack[-1])
+            stack.append(above)
+        return stack
+    # One word a column holds the rows above. The addresses of reading and writing never meet, and
+    # synthesis can see that.
+    lines = Lines(bits=depth * bits, columns=columns.places, first=column.init)
+    add(m, platform, "lines", lines)
+    m.d.comb += [
+        lines.column.eq(column),
+        lines.step.eq(step),
+        primed.eq(lines.primed),
+        lines.data.eq(Cat(fresh, lines.above)),
+    ]
+    return [*stack, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]
+
+
 class Window(wiring.Component):
     """Line buffer and window registers.
 
@@ -164,7 +196,8 @@ class Window(wiring.Component):
         fresh = Signal(pixel, name="pixel")
         for n, lane in enumerate(self.format.values(self.i.payload)):
             m.d.comb += fresh[f"c{n}"].eq(Mux(place.real, lane, self.fill[n]))
-        stack = self._line_memory(m, platform, fresh, place.column, step, primed)
+        stack = pixels_above(m, platform, fresh.as_value(), rows, columns, place.column, step,
+                             primed)
         taps = self._taps(m, pixel, stack, step)
         m.d.comb += self.o.payload.eq(Cat(*taps))
 
@@ -175,38 +208,6 @@ class Window(wiring.Component):
         with m.Elif(self.o.ready):
             m.d.sync += valid.eq(0)
         return m
-
-    def _line_memory(
-        self,
-        m: Module,
-        platform: Any,
-        fresh: data.View[Any],
-        column: Signal,
-        step: Signal,
-        primed: Signal,
-    ) -> list[Value]:
-        """Return the pixels of this column: element n is the one n rows up, 0 the new pixel."""
-        depth, bits = self.rows.reach, len(fresh.as_value())
-        stack: list[Value] = [fresh.as_value()]
-        if depth == 0 or self.columns.places == 1:
-            m.d.sync += primed.eq(1)
-            for n in range(1, depth + 1):
-                above = Signal(bits, name=f"up_{n}", reset_less=True)
-                with m.If(step):
-                    m.d.sync += above.eq(stack[-1])
-                stack.append(above)
-            return stack
-        # One word a column holds the rows above. The addresses of reading and writing never meet,
-        # and synthesis can see that.
-        lines = Lines(bits=depth * bits, columns=self.columns.places, first=column.init)
-        add(m, platform, "lines", lines)
-        m.d.comb += [
-            lines.column.eq(column),
-            lines.step.eq(step),
-            primed.eq(lines.primed),
-            lines.data.eq(Cat(fresh.as_value(), lines.above)),
-        ]
-        return [*stack, *(lines.above[n * bits : (n + 1) * bits] for n in range(depth))]
 
     def _taps(
         self, m: Module, pixel: data.StructLayout, stack: list[Value], step: Signal
