@@ -7,7 +7,8 @@ as Yosys maps them (see hwgen.boards.targets).
   finishers), multiplierless against multipliers in LUTs (Yosys' own ``*``, no DSP block).
 * Control: sequencer, address generators and decoder (modules ``walk`` and ``dispatcher``), modified
   against unmodified.
-* Whole core with memory on chip; ``--place`` places and routes it: minutes for tn = 8, many for 16.
+* Whole core with memory on chip, multipliers in DSP blocks where it has any; ``--place`` places and
+  routes it: minutes for tn = 8, many for 16.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def measure(sizes: list[int], place: bool, out: Path) -> dict[str, Any]:
         "wide_over_product": round(by_code["wide"] / by_code["product"], 3),
         "base_over_product": round(by_code["base"] / by_code["product"], 3),
         "control": control(16),
-        "cores": [core(code, tn, place, out) for tn in sizes for code in ("wide", "base")],
+        "cores": [core(code, tn, place, out) for tn in sizes
+                  for code in ("wide", "base", "product")],
     }
 
 

@@ -23,6 +23,7 @@ from hwgen.nfu.config import Config, WeightCode
 
 RESULTS = Path(__file__).parent / "results"
 PLAIN = replace(CONFIG, code=WeightCode.PRODUCT)
+BASE = replace(CONFIG, code=WeightCode.BASE)
 PUBLISHED_BYTES = 2 * (16 + 16 * 16)      # of 16-bit numbers, from NBin and SB in a cycle
 
 
@@ -70,7 +71,8 @@ def measure(path: Path) -> list[dict[str, Any]]:
                      "lane_use": round(lane_use(shapes, [published]), 4),
                      "buffer_bytes": published * PUBLISHED_BYTES, "fmax_mhz": 980.0})
         for build, config, core in (("unmodified", PLAIN, "product16"),
-                                    ("modified", CONFIG, "wide16")):
+                                    ("modified", CONFIG, "wide16"),
+                                    ("modified, four shifts over a base", BASE, "base16")):
             cycles = cycles_of(name, shapes, config)
             rows.append({"network": name, "build": build, "cycles": cycles,
                          "lane_use": round(lane_use(shapes, [cycles]), 4),
