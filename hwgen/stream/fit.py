@@ -31,9 +31,11 @@ def engine_cost(top: StreamTop, chip: Chip) -> dict[str, dict[str, int]]:
 def fit(network: Network, chip: Chip, make: Maker, options: Options | None = None) -> Options:
     """Return the options of the fastest engine that a chip holds.
 
-    The interval is halved between the one that the image's size sets and ``SLOWEST`` times that;
-    each try is a whole plan, its cost estimated from the built components (hwgen.stream.estimate);
-    it may take ``chip.usable`` of the LUT positions and flip-flops.
+    Intervals are tried from the one that the image's size sets on, each half as long again, up to
+    ``SLOWEST`` times that; the first that the chip holds is lowered as far as it goes. (It is not
+    searched from both ends: a slower plan may need block RAMs that a faster one does not.) Each try
+    is a whole plan, its cost estimated from the built components (hwgen.stream.estimate); it may
+    take ``chip.usable`` of the LUT positions and flip-flops.
 
     Parameters
     ----------
@@ -60,12 +62,13 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
 
     if lacks(least) is None:
         return replace(options, interval=least)
-    low, high = least, least * SLOWEST
-    short = lacks(high)
-    if short is not None:
-        raise HwgenError(f"{chip.name} cannot hold the network at any pace: {short}")
+    low = high = least
+    while (short := lacks(high := min(high + high // 2 + 1, least * SLOWEST))) is not None:
+        if high == least * SLOWEST:
+            raise HwgenError(f"{chip.name} cannot hold the network at any pace: {short}")
+        low = high
     while high - low > max(low // 64, 1):                   # to within 2 %
-        middle = (low + high) // 2 if high < 4 * low else round((low * high) ** 0.5)
+        middle = (low + high) // 2
         if lacks(middle) is None:
             high = middle
         else:

@@ -118,6 +118,17 @@ def test_fit(share):
         assert shortage(make(Options(interval=196, chip=chip)), chip) is not None
 
 
+def test_fit_where_slower_plans_do_not_fit(monkeypatch):
+    """A chip that holds the plans of 300 to 600 cycles and of 5,000 on, none between."""
+    def lacks(options, chip):
+        good = 300 <= options.interval <= 600 or options.interval >= 5000
+        return None if good else "too large"
+
+    monkeypatch.setattr("hwgen.stream.fit.shortage", lacks)
+    options = fit(small_lenet(), Chip("chip"), lambda options: options)
+    assert 300 <= options.interval <= 306
+
+
 def test_fit_wrong():
     network = small_lenet()
     with pytest.raises(HwgenError, match="tiny cannot hold the network at any pace: .* layer "):
