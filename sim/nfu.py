@@ -92,12 +92,12 @@ def build_chip(verilog: Path, simulator: Simulator, cache: Path, *, wave: bool =
 
 
 def run_script(built: Build, script: Script, cache: Path, *, gaps: int = 0, seed: int = 0,
-               wave: Path | None = None) -> list[Answer]:
+               wave: Path | None = None, log: str = "nfu.log") -> list[Answer]:
     """Run a script, and return its answers."""
     with tempfile.TemporaryDirectory(prefix="run-", dir=cache) as place:
         folder = Path(place)
         (folder / "script.bin").write_bytes(script.data())
-        run(built, module="hwgen.sim.bench_bulk", folder=folder, log=cache / "nfu.log", seed=seed,
+        run(built, module="hwgen.sim.bench_bulk", folder=folder, log=cache / log, seed=seed,
             plusargs={"script": "script.bin", "result": "result.txt", "gaps": gaps, "seed": seed},
             wave=wave)
         return script.parse((folder / "result.txt").read_text())

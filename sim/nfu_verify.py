@@ -4,8 +4,10 @@ every layer's integers as they lie in memory afterwards.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -159,15 +161,22 @@ def _run(folder: NfuFolder, codes: Int64Array, tool: Simulator, *, stalls: bool,
         return ran, time.monotonic() - start
     built = nfu.build_chip(folder.path / "top.v", tool, cache, wave=wave is not None)
     start = time.monotonic()
-    found: list[Ran] = []
-    for first in range(0, len(codes), BATCH):
-        tell("running images", first, len(codes))
+
+    def batch(first: int) -> list[Ran]:
         some = codes[first : first + BATCH]
         script = nfu.Script()
         nfu.add_program(script, program, some, limit)
         answers = nfu.run_script(built, script, cache, gaps=nfu.GAPS if stalls else 0,
-                                 seed=seed + first, wave=wave if first == 0 else None)
-        found += nfu.take_results(answers, program, network, len(some))
+                                 seed=seed + first, wave=wave if first == 0 else None,
+                                 log=f"nfu-{first}.log" if first else "nfu.log")
+        return nfu.take_results(answers, program, network, len(some))
+
+    found: list[Ran] = []
+    # Each batch is a simulator of its own: as many at a time as there are processors.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for some in pool.map(batch, range(0, len(codes), BATCH)):
+            found += some
+            tell("running images", len(found), len(codes))
     return found, time.monotonic() - start
 
 
