@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.layers import Activation as ActivationLayer
 from hwgen.stream.beat import BeatFormat, shape_of
 from hwgen.stream.control import pipeline
-from hwgen.stream.requantise import clipped, digits_of, half
+from hwgen.stream.requantise import clipped, digits_of, half, same_beats
 
 TABLES = 12                   # bits up to which a comparison is made of look-up tables alone
 
@@ -94,11 +94,7 @@ class Activation(wiring.Component):
         self, *, layer: ActivationLayer, source: BeatFormat, format: BeatFormat,
         straight: bool = False,
     ) -> None:
-        if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(
-                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                f"{format.folds} of {format.lanes}"
-            )
+        same_beats(source, format)
         self.layer, self.source, self.format = layer, source, format
         self.straight = straight
         self.lines = [Line(layer, lo, hi) for lo, hi in zip(source.lo, source.hi, strict=True)]

@@ -41,6 +41,15 @@ def clipped(value: Value, lo: int, hi: int, least: int, most: int) -> Value:
     return chosen
 
 
+def same_beats(source: BeatFormat, format: BeatFormat) -> None:
+    """Raise ValueError unless two streams have the same folds and lanes."""
+    if (source.folds, source.lanes) != (format.folds, format.lanes):
+        raise ValueError(
+            f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
+            f"{format.folds} of {format.lanes}"
+        )
+
+
 class Requantise(wiring.Component):
     """``y = clip((x * multiplier + offset + half) >> shift, lo, hi)``, channel by channel.
 
@@ -62,11 +71,7 @@ class Requantise(wiring.Component):
         self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat,
         straight: bool = False,
     ) -> None:
-        if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(
-                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                f"{format.folds} of {format.lanes}"
-            )
+        same_beats(source, format)
         self.layer, self.source, self.format = layer, source, format
         self.straight = straight
         if not lanes_agree(layer, source.lanes):

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.layers import Requantise as RequantiseLayer
 from hwgen.stream.beat import BeatFormat, shape_of
 from hwgen.stream.control import pipeline
-from hwgen.stream.requantise import clipped, digits_of, half
+from hwgen.stream.requantise import clipped, digits_of, half, same_beats
 
 
 class FoldedRequantise(wiring.Component):
@@ -39,11 +39,7 @@ class FoldedRequantise(wiring.Component):
         self, *, layer: RequantiseLayer, source: BeatFormat, format: BeatFormat,
         straight: bool = False,
     ) -> None:
-        if (source.folds, source.lanes) != (format.folds, format.lanes):
-            raise ValueError(
-                f"{source.folds} folds of {source.lanes} lanes needed on both sides, not "
-                f"{format.folds} of {format.lanes}"
-            )
+        same_beats(source, format)
         self.layer, self.source, self.format = layer, source, format
         self.straight = straight
         self.digits = [digits_of(int(value)) for value in layer.multiplier]

@@ -18,6 +18,14 @@ from tests.hwgen.stream.formats import check_pace, format_of, rounded, wide
 from tests.hwgen.stream.harness import SEEDS, run
 
 
+def golden_of(layer, x):
+    """What the golden model makes of integers (N, C, H, W)."""
+    return golden.activation(
+        x, breakpoints=layer.breakpoints, slopes=layer.slopes, offsets=layer.offsets,
+        shift=layer.shift, lo=layer.lo, hi=layer.hi,
+    )
+
+
 def table(breakpoints, slopes, offsets, shift, lo, hi):
     return ActivationLayer(
         "y", "x", int64(breakpoints), int64(slopes), int64(offsets), shift, lo, hi, 0
@@ -97,15 +105,7 @@ def test_activation_follows_its_function():
         ("sigmoid", lambda x: 255 / (1 + np.exp(-x)), 90),
     ]:
         layer = TABLES[name]
-        y = golden.activation(
-            x,
-            breakpoints=layer.breakpoints,
-            slopes=layer.slopes,
-            offsets=layer.offsets,
-            shift=layer.shift,
-            lo=layer.lo,
-            hi=layer.hi,
-        )
+        y = golden_of(layer, x)
         assert np.abs(y - function(4 * x / reach)).max() < 20
 
 
@@ -125,15 +125,7 @@ def test_activation_of_wide_accumulators(seed):
     values[:8, 0] = [least, most, -(1 << 27) - 1, -(1 << 27), -6, -5, -1, (1 << 26)]
     dut = Activation(layer=layer, source=wide(least, most, 1, 40), format=wide(-128, 127, 1, 40))
     found, _ = run(dut, values.tolist(), 40, seed=seed)
-    wanted = golden.activation(
-        values.T[None, :, None],
-        breakpoints=layer.breakpoints,
-        slopes=layer.slopes,
-        offsets=layer.offsets,
-        shift=22,
-        lo=-128,
-        hi=127,
-    )
+    wanted = golden_of(layer, values.T.reshape(1, 1, 1, -1))
     assert [beat[0] for beat in found] == wanted.ravel().tolist()
 
 
@@ -148,15 +140,7 @@ def test_activation_in_folds(channels, lanes, seed):
     dut = Activation(layer=layer, source=source, format=format)
     found, _ = run(dut, values.reshape(-1, lanes).tolist(), 5 * folds, seed=seed)
     x = values[:, :channels].T[None, :, None]
-    wanted = golden.activation(
-        x,
-        breakpoints=layer.breakpoints,
-        slopes=layer.slopes,
-        offsets=layer.offsets,
-        shift=layer.shift,
-        lo=layer.lo,
-        hi=layer.hi,
-    )
+    wanted = golden_of(layer, x)
     assert np.array_equal(np.array(found).reshape(5, -1)[:, :channels], wanted[0, :, 0].T)
 
 @pytest.mark.parametrize("seed", range(24))
@@ -179,9 +163,7 @@ def test_random_functions(seed):
     dut = Activation(layer=layer, source=wide(lo, hi, 1, len(values)),
                      format=wide(-100, 91, 1, len(values)))
     found, times = run(dut, values.tolist(), len(values))
-    wanted = golden.activation(
-        values.reshape(1, 1, 1, -1), breakpoints=layer.breakpoints, slopes=layer.slopes,
-        offsets=layer.offsets, shift=layer.shift, lo=layer.lo, hi=layer.hi)
+    wanted = golden_of(layer, values.reshape(1, 1, 1, -1))
     assert [y for (y,) in found] == wanted.reshape(-1).tolist()
     check_pace(dut, times)
 
