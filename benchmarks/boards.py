@@ -23,8 +23,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._rows import write_rows
 from hwgen.boards.board import MODULES
-from hwgen.files import make_folder, read_json, write_json
+from hwgen.files import make_folder, read_json
 
 DEMO = Path("build/demo")
 OUT = Path("build/bench/boards")
@@ -120,11 +121,7 @@ def main() -> int:
             lambda pair: build(pair[0], designs[pair[0]], pair[1], chosen.out), pairs
         ))
     show(rows)
-    if chosen.json is not None:
-        earlier = read_json(chosen.json)["rows"] if chosen.json.exists() else []
-        made = {(row["design"], row["board"]) for row in rows}
-        kept = [row for row in earlier if (row["design"], row["board"]) not in made]
-        write_json(chosen.json, {"rows": kept + rows})
+    write_rows(chosen.json, rows, ("design", "board"))
     return 0 if any("refused" not in row for row in rows) else 1
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._rows import write_rows
 from hwgen import cost, netfile
 from hwgen.compress.methods.dyadic import SETS
 from hwgen.compress.pipeline import compress
 from hwgen.errors import HwgenError
-from hwgen.files import read_json, write_json
 from hwgen.layers import (
     Activation,
     Add,
@@ -112,11 +112,6 @@ def measure(model: str, data: str, method: str, options: str) -> dict[str, Any]:
     }
 
 
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a row is of; a newer one takes its place."""
-    return tuple(row[name] for name in ("model", "data", "method", "options"))
-
-
 def main() -> None:
     """Print the table; with ``--json`` also write the figures."""
     parser = argparse.ArgumentParser(description="Every dyadic set on trained networks.")
@@ -134,9 +129,6 @@ def main() -> None:
     methods = [name for name in chosen.sets.split(",") if name]
     methods += [f"budget={value}" for value in chosen.budgets.split(",") if value]
     rows: list[dict[str, Any]] = []
-    earlier: list[dict[str, Any]] = []
-    if chosen.json is not None and chosen.json.exists():
-        earlier = read_json(chosen.json)["rows"]
     print(
         "| network | data | set | float | integer | lost | digits | adders, shared | additions "
         "an image | shifts | multiplications before, after |\n|---|---|" + "---|" * 9, flush=True
@@ -156,10 +148,7 @@ def main() -> None:
                 f"| {row['before']:,}, {row['multiplications']} |",
                 flush=True,
             )
-            if chosen.json is not None:
-                made = {key_of(row) for row in rows}
-                kept = [row for row in earlier if key_of(row) not in made]
-                write_json(chosen.json, {"seed": 0, "rows": kept + rows})
+            write_rows(chosen.json, rows, ("model", "data", "method", "options"), seed=0)
 
 
 if __name__ == "__main__":

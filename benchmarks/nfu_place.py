@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._nfu_networks import resnet8
+from benchmarks._rows import write_rows
 from hwgen.boards.synth import synthesise
 from hwgen.errors import HwgenError
-from hwgen.files import make_folder, read_json, write_json
+from hwgen.files import make_folder, write_json
 from hwgen.nfu.config import Config, WeightCode
 from hwgen.nfu.emit import fitted, verilog_of
 from hwgen.nfu.estimate import estimate
@@ -78,11 +79,6 @@ def show(rows: list[dict[str, Any]]) -> None:
               f"| {row['resnet8_cycles'] or '-'} | {row.get('resnet8_images_per_second', '-')} |")
 
 
-def kept_rows(path: Path | None) -> list[dict[str, Any]]:
-    """Return the rows of an earlier run."""
-    return list(read_json(path)["rows"]) if path is not None and path.exists() else []
-
-
 def main() -> None:
     """Place and print; with ``--json`` also write the figures."""
     parser = argparse.ArgumentParser(description="Place and route whole NFU cores on ECP5.")
@@ -96,10 +92,7 @@ def main() -> None:
         if name not in CORES:
             raise SystemExit(f"--cores must be of {', '.join(CORES)}, not {name}")
         rows.append(place(name, options.seed, options.out))
-        done = [row for row in kept_rows(options.json)
-                if (row["core"], row["seed"]) != (name, options.seed)]
-        if options.json is not None:
-            write_json(options.json, {"rows": [*done, rows[-1]]})
+        write_rows(options.json, rows, ("core", "seed"))
     show(rows)
 
 

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._nfu_networks import mobilenet
+from benchmarks._rows import write_rows
 from hwgen import netfile
-from hwgen.files import make_folder, read_json, write_json
+from hwgen.files import make_folder
 from hwgen.network import Network
 from hwgen.nfu.config import Config
 from hwgen.nfu.emit import verilog_of, write_design
@@ -106,11 +107,6 @@ def show(rows: list[dict[str, Any]]) -> None:
               f"| {row.get('images_per_second', '-')} |")
 
 
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a row is of; a newer one takes its place."""
-    return tuple(row.get(name) for name in ("network", "tn", "code", "memory", "simulator"))
-
-
 def main() -> None:
     """Verify and print; with ``--json`` also write the rows. Exit 1 if anything differs."""
     parser = argparse.ArgumentParser(description="The NFU against the golden model, in RTL.")
@@ -134,10 +130,7 @@ def main() -> None:
     if not rows:
         rows = [whole("depthwise, like MobileNet", mobilenet(), None, options)]
     show(rows)
-    if options.json is not None:
-        done = read_json(options.json)["rows"] if options.json.exists() else []
-        made = {key_of(row) for row in rows}
-        write_json(options.json, {"rows": [row for row in done if key_of(row) not in made] + rows})
+    write_rows(options.json, rows, ("network", "tn", "code", "memory", "simulator"))
     if not np.all([row["passed"] for row in rows]):
         raise SystemExit(1)
 
