@@ -1,12 +1,11 @@
 """Bitstreams of every board: size, clock, images a second, time to build, sha256.
 
-``python -m benchmarks.boards [--designs tiny,digits] [--design NAME=DIR]... [--boards NAME,...]
-[--out DIR] [--jobs 1] [--json FILE]``. Two networks are made here: ``digits``, the demo's (of the
-last ``hwgen demo``, or trained now), which needs an ECP5, and ``tiny``, a smaller one of the same
-images that an iCE40 holds too: one convolution of 3 channels and stride 2, then the 10 scores.
-``--design`` takes a folder of ``hwgen rtl``, LeNet-5's for example. A bitstream that lies in OUT
-from an earlier run of the same network is not built again; ``--jobs`` builds several at once. FILE
-keeps the rows of other networks and boards.
+``python -m benchmarks.boards [--design NAME=DIR]... [--boards NAME,...] [--out DIR] [--jobs 1]
+[--json FILE]``. The network is the demo's, ``digits`` (of the last ``hwgen demo``, or trained now),
+or that of a folder of ``hwgen rtl``, LeNet-5's for example. One that a board does not hold is
+planned anew with ``hwgen rtl --fit BOARD``. A bitstream that lies in OUT from an earlier run of the
+same network is not built again; ``--jobs`` builds several at once. FILE keeps the rows of other
+networks and boards.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,65 +32,71 @@ KEYS = ("lut", "lut_engine", "ff", "bram", "fmax_mhz", "clock_mhz", "images_per_
         "link_images_per_second", "seconds", "sha256", "digest", "tools")
 
 
-def tiny_net() -> Any:
-    """Return a network of 310 weights for the 8x8 digits."""
-    from torch import nn
-
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 10)
-    )
-
-
-def make_design(name: str, folder: Path) -> Path:
-    """Train and compress ``tiny`` or ``digits`` and write its Verilog, if that was not done yet."""
-    if name == "digits" and all((DEMO / file).is_file() for file in FILES):
-        return DEMO
-    if all((folder / file).is_file() for file in FILES):
-        return folder
-    from hwgen.compress import pipeline, zoo
+def make_digits(folder: Path) -> Path:
+    """Return a folder with the Verilog of the demo's network, made there if there is no demo's."""
+    for made in (DEMO, folder):
+        if all((made / file).is_file() for file in FILES):
+            return made
+    from hwgen.compress import pipeline
     from hwgen.compress.training import finetune
     from hwgen.stream.emit import write_design
 
-    zoo.ZOO["tiny"] = replace(zoo.ZOO["digits"], build=tiny_net)
     make_folder(folder)
     model, net = folder / "model.safetensors", folder / "net.npz"
-    finetune.train(name, "digits", model, seed=0)
+    finetune.train("digits", "digits", model, seed=0)
     found = pipeline.compress(str(model), ("dyadic",), "digits", net, seed=0)
-    print(f"{name}: accuracy {found['accuracy_integer']:.2%}", file=sys.stderr, flush=True)
+    print(f"digits: accuracy {found['accuracy_integer']:.2%}", file=sys.stderr, flush=True)
     write_design(net, folder)
     return folder
 
 
+def hwgen(*arguments: str) -> str | None:
+    """Run a command of hwgen; return the line that it failed with."""
+    print(f"$ hwgen {' '.join(arguments)}", file=sys.stderr, flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "hwgen.commands", *arguments],
+        check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    if not done.returncode:
+        return None
+    return (done.stdout.strip().splitlines() or [""])[-1].removeprefix("hwgen: ")
+
+
 def build(design: str, source: Path, board: str, out: Path) -> dict[str, Any]:
-    """Build a bitstream by the command line; return its figures, or why there is none."""
+    """Build a bitstream by the command line; return its figures, or why there is none.
+
+    A design that the board does not hold is planned anew, as fast as the board allows.
+    """
     folder = make_folder(out / f"{design}-{board}")
     report = folder / "bitstream.json"
     digest = read_json(source / "ports.json")["digest"]
+    row: dict[str, Any] = {"design": design, "board": board}
     if not report.is_file() or read_json(report)["digest"] != digest:
         for name in FILES:
             shutil.copyfile(source / name, folder / name)
-        print(f"$ hwgen bitstream {folder} --board {board}", file=sys.stderr, flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "hwgen.commands", "bitstream", str(folder), "--board", board],
-            check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        if done.returncode:
-            line = (done.stdout.strip().splitlines() or [""])[-1].removeprefix("hwgen: ")
-            return {"design": design, "board": board, "refused": line}
-    found = read_json(report)
-    return {"design": design, "board": board, **{key: found[key] for key in KEYS}}
+        refused = hwgen("bitstream", str(folder), "--board", board)
+        if refused and " needs " in refused:
+            row["refused_whole"] = refused
+            refused = hwgen("rtl", str(source / "net.npz"), "--out", str(folder), "--fit", board)
+            refused = refused or hwgen("bitstream", str(folder), "--board", board)
+        if refused:
+            return {**row, "refused": refused}
+    found, plan = read_json(report), read_json(folder / "plan.json")
+    return {**row, "fitted": plan["chip"] == board, "interval": plan["interval"],
+            **{key: found[key] for key in KEYS}}
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the figures."""
     console = Console(markup=False, highlight=False, width=140)
-    table = Table("network", "board", "LUT", "BRAM", "Fmax", "clock", "images/s", "by cable", "s",
-                  "sha256", box=None)
+    table = Table("network", "board", "cycles", "LUT", "BRAM", "Fmax", "clock", "images/s",
+                  "by cable", "s", "sha256", box=None)
     for row in rows:
         if "refused" in row:
             console.print(f"{row['design']} on {row['board']}: {row['refused']}")
             continue
-        table.add_row(row["design"], row["board"], *(
+        fitted = " (--fit)" if row["fitted"] else ""
+        table.add_row(row["design"] + fitted, row["board"], f"{row['interval']:,}", *(
             "-" if row[key] is None else f"{row[key]:,}" for key in KEYS
             if key in ("lut", "bram", "fmax_mhz", "clock_mhz", "images_per_second",
                        "link_images_per_second", "seconds")
@@ -103,18 +107,16 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> int:
     """Build and print."""
     parser = argparse.ArgumentParser(description="Bitstreams of every board.")
-    parser.add_argument("--designs", default="tiny,digits", help="of those made here")
     parser.add_argument("--design", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--boards", default=",".join(MODULES))
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
     chosen = parser.parse_args()
-    designs = {name: make_design(name, chosen.out / name)
-               for name in filter(None, chosen.designs.split(","))}
-    for text in chosen.design:
-        name, _, folder = text.partition("=")
-        designs[name] = Path(folder)
+    designs = {name: Path(folder) for name, _, folder in
+               (text.partition("=") for text in chosen.design)}
+    if not designs:
+        designs = {"digits": make_digits(chosen.out / "digits")}
     pairs = [(name, board) for name in designs for board in chosen.boards.split(",")]
     with ThreadPoolExecutor(chosen.jobs) as pool:
         rows = list(pool.map(

@@ -172,7 +172,7 @@ def _place_and_pack(job: Job, step: Step, progress: Progress) -> dict[str, Any]:
     total = 3 if once else 4
     progress("synthesis of the engine", 0, total)
     engine = map_design(job.design, job.target, job.work, None)
-    _check_fits(job, engine, "alone ")
+    _check_fits(job, engine, "alone")
     if not once:
         progress(f"placement at {_mhz(step):.1f} MHz", 1, total)
         first = _place(job, step, job.work / "first")
@@ -205,9 +205,13 @@ def _check_fits(job: Job, needed: Mapping[str, Any], what: str) -> None:
     for kind, word in WORDS.items():
         there = getattr(job.sizes, kind)
         if needed[kind] > there:
-            raise HwgenError(
-                f"The engine {what}needs {needed[kind]} {word}, {job.board.name} has {there}"
-            )
+            raise _too_small(job, what, needed[kind], word, there)
+
+
+def _too_small(job: Job, what: str, needed: int, word: str, there: int) -> HwgenError:
+    name = job.board.name
+    return HwgenError(f"The engine {what} needs {needed} {word}, {name} has {there}: "
+                      f"hwgen rtl --fit {name} plans for it")
 
 
 def build_files(job: Job, step: Step, engine: tuple[str, str], **overrides: Any) -> dict[str, Any]:
@@ -268,18 +272,14 @@ def _place(job: Job, step: Step, folder: Path) -> dict[str, Any]:
     _trim(target, folder)
     cells = cells_of(folder / "stat.json")
     counts = {kind: target.family.count(kind, cells) for kind in KINDS}
-    _check_fits(job, counts, "with its shell ")
+    _check_fits(job, counts, "with its shell")
     try:
         _run(place, folder)
     except HwgenError as error:
         found = overfull(target, folder / f"{NAME}.tim")
         if found is None:
             raise
-        needed, word, there = found
-        raise HwgenError(
-            f"The engine with its shell needs {needed} {word} when placed, {job.board.name} has "
-            f"{there}"
-        ) from error
+        raise _too_small(job, "with its shell, placed,", *found) from error
     report = placed_report(folder / "report.json")
     if report["fmax_mhz"] is None:
         raise HwgenError(f"nextpnr told no clock (log: {folder / NAME}.tim)")
@@ -311,7 +311,7 @@ def _project(job: Job, step: Step, progress: Progress) -> dict[str, Any]:
     progress("synthesis of the engine", 0, 2)
     scratch = make_folder(job.work / "synth")
     engine = map_design(job.design, job.target, scratch, None)
-    _check_fits(job, engine, "alone ")
+    _check_fits(job, engine, "alone")
     shutil.rmtree(scratch)
     progress("project", 1, 2)
     for name, content in build_files(job, step, ("engine.v", job.design.verilog)).items():

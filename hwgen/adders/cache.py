@@ -27,7 +27,7 @@ from hwgen.errors import HwgenError
 from hwgen.files import write_atomic
 from hwgen.layers import Int64Array
 
-FORMAT = 2                    # of the file and of the search: raised when either changes
+FORMAT = 3                    # of the file and of the search: raised when either changes
 LARGEST = 1 << 28             # bytes of an entry that is still read
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,8 @@ def rtl(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--fit", metavar="TARGET", help="Stream: the fastest engine that fits."),
+        typer.Option("--fit", metavar="TARGET|BOARD",
+                     help="Stream: the fastest that a chip, or a board with its shell, holds."),
     ] = None,
     pixels: Annotated[
         int | None,
@@ -109,7 +111,8 @@ def _stream(
 
     plan = emit.write_design(net, out, options=Options(pixels=pixels), cycles_per_pixel=cycles,
                              frame=frame,
-                             chip=None if target is None else chip(target), progress=progress)
+                             chip=None if target is None else chip(target, _image_bits(net)),
+                             progress=progress)
     write_bench(out)
     return plan
 
@@ -122,19 +125,39 @@ def _size(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def chip(target: str) -> Any:
-    """Return what the plan has to know of a target of ``hwgen synth``.
+def _image_bits(net: Path) -> int:
+    """Return the bits of a network's image on its way in, in whole bytes a pixel."""
+    from hwgen.netfile import load
+    from hwgen.ranges import width_of
 
-    Raises: HwgenError if there is no such target, or nothing is known of its size.
+    image = load(net).input
+    pixel = -(-image.channels * width_of(image.lo, image.hi)[0] // 8)
+    return 8 * pixel * image.height * image.width
+
+
+def chip(name: str, image_bits: int = 0) -> Any:
+    """Return what the plan has to know of a target of ``hwgen synth``, or of a board of
+    ``hwgen bitstream``: of that, what the shell leaves beside an image of so many bits.
+
+    Raises: HwgenError if there is no such target or board, or nothing is known of its size.
     """
-    from hwgen.boards.targets import find_target
+    from hwgen.boards.board import MODULES, find_board, room
+    from hwgen.boards.targets import TARGETS, find_target
     from hwgen.stream.chip import chip_of
 
-    found = find_target(target)
-    if found.sizes is None:
-        raise HwgenError(f"A target with a size needed to fit into, not {target}")
-    sizes = found.sizes
-    return chip_of(target, found.family.name, lut=sizes.lut, ff=sizes.ff, bram=sizes.bram)
+    if name in MODULES:
+        board = find_board(name)
+        family, sizes = find_target(board.target).family.name, room(board)
+    elif name in TARGETS:
+        family, sizes = TARGETS[name].family.name, TARGETS[name].sizes
+    else:
+        raise HwgenError(f"--fit: one of {', '.join((*TARGETS, *MODULES))} needed, not {name!r}")
+    if sizes is None:
+        raise HwgenError(f"A target with a size needed to fit into, not {name}")
+    found = chip_of(name, family, lut=sizes.lut, ff=sizes.ff, bram=sizes.bram)
+    if name in MODULES:
+        found = replace(found, bram=sizes.bram - found.blocks(-(-image_bits // 8), 8))
+    return found
 
 
 def take_records(source: Path, out: Path, digest: str) -> None:

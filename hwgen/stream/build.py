@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from amaranth.lib import wiring
 
+from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule
 from hwgen.adders.serial import SerialSchedule
 from hwgen.layers import (
@@ -44,7 +45,7 @@ from hwgen.stream.serial import SerialLinear
 from hwgen.stream.widen import Merge
 from hwgen.stream.window import Window
 
-GraphMaker = Callable[[Int64Array, Int64Array, Int64Array], Schedule]
+GraphMaker = Callable[..., Schedule]  # of matrix, lo, hi, and an objective unless it is bits
 
 
 def layer_matrix(plan: LayerPlan) -> Int64Array:
@@ -92,7 +93,8 @@ def build_layer(plan: LayerPlan, whole: Plan, make_graph: GraphMaker) -> Any:
                 taps = rows.kernel * columns.kernel
                 ends = (np.minimum(np.tile(source.lo, taps), 0),
                         np.maximum(np.tile(source.hi, taps), 0))
-                graph = make_graph(layer_matrix(plan), *ends).graph
+                # An adder of a digit a cycle is as dear as any other.
+                graph = make_graph(layer_matrix(plan), *ends, Objective.ADDERS).graph
                 return SerialLinear(
                     source=source, rows=rows, columns=columns, bias=bias, format=plan.format,
                     schedule=SerialSchedule(

@@ -23,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.layers import Int64Array
 from hwgen.ranges import width_of
 from hwgen.stream.beat import BeatFormat
+from hwgen.stream.border import Border
 from hwgen.stream.pick_code import PickCode
 from hwgen.stream.pick_lanes import Copies, Walk, add_lanes
 from hwgen.stream.pick_parts import Sums, delayed, term_shapes, write_port
@@ -33,7 +34,8 @@ from hwgen.stream.raster import Axis
 class Ring:
     """Where codes lie in the copies: channel lowest, then column, then row.
 
-    Parameters: rows, columns, Axis; places, channels of a pixel, filled up to whole beats.
+    Parameters: rows, columns, Axis without padding; places, channels of a pixel, filled up to whole
+    beats.
     """
 
     rows: Axis
@@ -86,7 +88,7 @@ class ConvPick(wiring.Component):
     source : BeatFormat
         Of the pixels, whole or in folds.
     rows, columns : Axis
-        The window's walk; no padding.
+        The window's walk; padding is kept in the ring with the pixels.
     format : BeatFormat
         Of the sums: ``code.lanes`` lanes, ``code.slots`` folds.
 
@@ -97,16 +99,15 @@ class ConvPick(wiring.Component):
     def __init__(
         self, *, code: PickCode, source: BeatFormat, rows: Axis, columns: Axis, format: BeatFormat
     ) -> None:
-        for axis in (rows, columns):
-            if axis.before or axis.zeros:
-                raise ValueError(f"No padding can be picked, not {axis.before} and {axis.after}")
         if (format.lanes, format.folds) != (code.lanes, code.slots):
             raise ValueError(
                 f"{code.slots} folds of {code.lanes} lanes needed, not {format.folds} of "
                 f"{format.lanes}"
             )
         self.code, self.source, self.format = code, source, format
-        self.rows, self.columns = rows, columns
+        self.border = Border(source=source, rows=rows, columns=columns)
+        self.rows, self.columns = rows.padded, columns.padded
+        rows, columns = self.rows, self.columns
         self.ring = Ring(rows, columns, source.folds * source.lanes)
         lo, hi = min(*source.lo, 0), max(*source.hi, 0)
         self.bits, self.stored = term_shapes(lo, hi, code.inverts)
@@ -117,7 +118,8 @@ class ConvPick(wiring.Component):
         self.sums = [Sums(terms=code.terms, bits=self.bits, total=total) for total in totals]
         self.depth = 4 + self.sums[0].latency
         self.each = code.writes * source.lanes  # cycles that a beat takes
-        self.interval = max(rows.count * columns.count * code.steps, source.beats * self.each)
+        beats = rows.size * columns.size * source.folds
+        self.interval = max(rows.count * columns.count * code.steps, beats * self.each)
         self.latency = self.each * source.folds + int(code.slot_ends[0]) + self.depth
         super().__init__({"i": In(source.signature), "o": Out(format.signature)})
 
@@ -142,7 +144,7 @@ class ConvPick(wiring.Component):
         rows, columns, slots = self.rows, self.columns, self.ring.slots
         now, free, freed = state or (0, 0, [0] * slots)
         freed = list(freed)  # when the slot of each of the next rows is free, then of all later
-        arrivals = offered.reshape(rows.size, -1).tolist()
+        arrivals = self.border.around(offered).reshape(rows.size, -1).tolist()
         taken: list[int] = []
         begun: list[int] = []
         window = 0
@@ -160,7 +162,7 @@ class ConvPick(wiring.Component):
                 freed += [free + 3] * gone
         # An image's rows behind its last window are freed with that one.
         freed += [free + 3] * max(rows.size + slots - len(freed), 0)
-        return (np.array(taken, np.int64), np.array(begun, np.int64),
+        return (np.array(taken, np.int64)[self.border.real], np.array(begun, np.int64),
                 (now, free, freed[rows.size :]))
 
     def elaborate(self, platform: Any) -> Module:
@@ -234,7 +236,12 @@ class ConvPick(wiring.Component):
         if ring.column_bits:
             parts.append((column | Const(0, ring.column_bits))[: ring.column_bits])
         has_room, there = Signal(name="has_room", init=1), Signal(name="rows_there")
-        writer = write_port(m, self, has_room, Cat(*parts, row))
+        beats: Any = self.i
+        if not self.border.real.all():
+            m.submodules.border = border = self.border
+            wiring.connect(m, wiring.flipped(self.i), border.i)
+            beats = border.o
+        writer = write_port(m, self, beats, has_room, Cat(*parts, row))
         room_after, whole_after = Signal.like(room), Signal.like(whole)
         room_after.name, whole_after.name = "room_after", "whole_after"
         m.d.comb += [

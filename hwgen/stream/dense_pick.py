@@ -134,7 +134,7 @@ class DensePick(wiring.Component):
         full, filled = Signal(2, name="bank_full"), Signal(name="bank_filled")
         number = Signal(range(code.inputs), name="activation")
         free = Signal(name="bank_free", init=1)              # of the bank that is filled
-        writer = write_port(m, self, free, Cat((number | Const(0, code.address_bits))[
+        writer = write_port(m, self, self.i, free, Cat((number | Const(0, code.address_bits))[
             : code.address_bits], filled))
         m.d.comb += valid.eq(full.bit_select(used, 1))
         with m.If(freed):

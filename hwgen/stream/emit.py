@@ -18,6 +18,7 @@ from hwgen import netfile
 from hwgen.adders.cache import build_cached
 from hwgen.adders.greedy import Objective
 from hwgen.adders.schedule import Schedule, schedule
+from hwgen.adders.search import thorough_steps
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, write_atomic, write_json
 from hwgen.frames import on_frames
@@ -57,14 +58,17 @@ def make_top(
     total = sum(layer.form in ("graph", "serial") for layer in plan.layers)
     done, found = 0, {} if kept is None else kept
 
-    def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array) -> Schedule:
-        nonlocal done
+    def make_graph(
+        matrix: Int64Array, lo: Int64Array, hi: Int64Array, objective: Objective = Objective.BITS
+    ) -> Schedule:
+        nonlocal done                       # bits, not adders, are what parallel LUTs follow
         progress("adder graphs", done, total)
         done += 1
-        key = repr(matrix.shape).encode() + b"".join(part.tobytes() for part in (matrix, lo, hi))
+        key = repr((matrix.shape, objective)).encode()
+        key += b"".join(part.tobytes() for part in (matrix, lo, hi))
         if key not in found:
-            # Bits, not adders, are what the LUTs follow.
-            graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=Objective.BITS)
+            graph = build_cached(matrix, input_lo=lo, input_hi=hi, objective=objective,
+                                 steps=thorough_steps(matrix))
             found[key] = schedule(graph, adders_per_stage=adders)
         return found[key]
 

@@ -138,8 +138,9 @@ def _cost(part: Any, chip: Chip) -> Cost:
             code, ring = part.code, part.ring
             terms = code.lanes * code.terms
             lut = pick_lut(code.lanes, code.terms, part.bits, part.source.lanes, code.bias_bits > 0)
+            around = 30 + part.source.bits if not part.border.real.all() else 0
             return {
-                "lut": lut + 40 + terms * (
+                "lut": lut + 40 + around + terms * (
                     even(ring.column_bits + ring.row_bits) + part.bits * code.inverts),
                 "ff": code.word_bits + terms * 3 * (part.bits + 1) + 60,
                 "bram": terms * copy_blocks(ring.bits, part.bits, code.inverts, chip)

@@ -188,28 +188,28 @@ class Writer:
     beat_end: Value
 
 
-def write_port(m: Module, unit: Any, free: Value, address: Value) -> Writer:
-    """Take beats of ``unit.i`` apart, an activation (and its negative) after the other.
+def write_port(m: Module, unit: Any, beats: Any, free: Value, address: Value) -> Writer:
+    """Take beats apart, an activation (and its negative) after the other.
 
-    Parameters: m; unit, with ``i``, ``source``, ``code`` and ``bits``; free, there is room for the
-    next one; address, its place.
+    Parameters: m; unit, with ``source``, ``code`` and ``bits``; beats, stream of ``source``; free,
+    there is room for the next one; address, its place.
     """
     source, twice = unit.source, not unit.code.inverts
     shape = shape_of(min(*source.lo, 0), max(*source.hi, 0))
     value, place = Signal(shape, name="value"), Signal(range(source.lanes), name="place")
     minus = Signal(name="minus")
     write, done, last = Signal(name="write"), Signal(name="written"), Signal(name="last_place")
-    values = [(one | Const(0, shape))[: shape.width] for one in source.values(unit.i.payload)]
+    values = [(one | Const(0, shape))[: shape.width] for one in source.values(beats.payload)]
     with m.Switch(place):
         for n, one in enumerate(values):
             with m.Case(n):
                 m.d.comb += value.eq(one)
     ends = minus if twice else Const(1, 1)
     m.d.comb += [
-        write.eq(unit.i.valid & free),
+        write.eq(beats.valid & free),
         done.eq(write & ends),
         last.eq(place == source.lanes - 1),
-        unit.i.ready.eq(free & ends & last),
+        beats.ready.eq(free & ends & last),
     ]
     if twice:
         with m.If(write):

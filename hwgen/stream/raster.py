@@ -57,6 +57,12 @@ class Axis:
         """Places walked in all."""
         return self.size + self.zeros
 
+    @property
+    def padded(self) -> Axis:
+        """The same windows over pixels that have the padding which they reach among them."""
+        size = self.before + max(self.size, self.last + 1)
+        return Axis(size, 0, 0, self.kernel, self.stride, self.dilation)
+
     def inside(self, place: Value) -> Value:
         """Return a bit that is high from the first window's place to the last one's."""
         found: Value = Const(1, 1)

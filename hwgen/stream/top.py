@@ -33,7 +33,7 @@ class StreamTop(wiring.Component):
     ----------
     plan : Plan
     make_graph : callable
-        (matrix, input lo, input hi) -> Schedule of an adder graph.
+        (matrix, input lo, input hi[, objective]) -> Schedule of an adder graph.
 
     Members
     -------

@@ -118,14 +118,15 @@ class WindowPlanner:
         if plan.form == "serial":
             interval = serial_walk(self.network, self.ranges, layer, plan.digit).interval
         found = [Candidate(plan, self._lut(layer, source, plan.digit), 0, interval)]
-        if self.options.digit is not None or not self._may_wait(layer) or any(layer.padding):
+        if self.options.digit is not None or not self._may_wait(layer):
             return found
         return found + self._picks(layer, source)
 
     def _picks(self, layer: Conv2d, source: BeatFormat) -> list[Candidate]:
         """Return the ways to build a convolution whose lanes pick their activations."""
-        rows, columns = axes(layer, source.height, source.width)
+        rows, columns = (axis.padded for axis in axes(layer, source.height, source.width))
         ring = Ring(rows, columns, source.folds * source.lanes)
+        beats = rows.size * columns.size * source.folds
         channels = self.network.tensors[layer.source].channels
         weight = conv_matrix(layer, channels).T
         counts = dense_plan.power_counts(weight)
@@ -146,7 +147,7 @@ class WindowPlanner:
             lut = dense_plan.pick_lut(lanes, terms, width, source.lanes, code.bias_bits > 0)
             lut += lanes * terms * (even(ring.column_bits + ring.row_bits) + width * inverts) + 40
             bram = lanes * terms * size + chip.blocks(code.steps, code.word_bits)
-            interval = max(windows * code.steps, code.writes * source.beats * source.lanes)
+            interval = max(windows * code.steps, code.writes * beats * source.lanes)
             format = BeatFormat.of(
                 self.network.tensors[layer.name], self.ranges[layer.name], lanes=lanes
             )

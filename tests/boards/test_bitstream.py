@@ -140,7 +140,8 @@ def test_too_slow_for_the_pll(tmp_path, monkeypatch):
 )
 def test_does_not_fit(tmp_path, monkeypatch, board, lut, there):
     Fake(monkeypatch, lut=lut)
-    with pytest.raises(HwgenError, match=f"The engine alone needs {lut} LUTs, {board} has {there}"):
+    message = f"alone needs {lut} LUTs, {board} has {there}: hwgen rtl --fit {board} plans for it"
+    with pytest.raises(HwgenError, match=message):
         make_bitstream(echo(tmp_path), board=board)
 
 

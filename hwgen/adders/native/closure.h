@@ -67,10 +67,13 @@ class Closure {
         i32 signal, place, sign;
     };
 
-    // Delays, form and range of a row from its parts.
+    // Delays, form and range of a row from its parts. Parts may be fractions, only their sum is
+    // none: the form is summed as many times as large as they need, and divided at the end.
     void describe(i32 n, const std::vector<Part>& parts) {
         Signal& row = s.signals[n];
         Range sum;
+        i32 low = 0;
+        for (const Part& part : parts) low = std::min(low, unpacked(part.place).shift);
         for (const Part& part : parts) {
             const Signal& from = s.signals[part.signal];
             const Place p = unpacked(part.place);
@@ -80,8 +83,11 @@ class Closure {
             const double hi = std::ldexp(from.range.hi, p.shift);
             sum.lo += part.sign < 0 ? -hi : lo;
             sum.hi += part.sign < 0 ? -lo : hi;
-            if (s.has_forms) accumulate(n, part.signal, p, part.sign);
+            if (s.has_forms)
+                accumulate(n, part.signal, {p.shift - low, p.column, p.row}, part.sign);
         }
+        if (s.has_forms && low < 0)
+            for (std::size_t k = 0; k < s.problem.taps(); k++) s.form(n)[k] >>= -low;
         row.range = s.has_forms ? exact_range(n) : sum;
     }
 
@@ -91,12 +97,8 @@ class Closure {
         const i64* source = s.form(from);
         const std::size_t offset = s.tap(0, p.row, p.column);
         const std::size_t size = problem.taps() - offset;
-        if (p.shift >= 0)
-            for (std::size_t k = 0; k < size; k++)
-                to[k + offset] += sign * (source[k] * (i64(1) << p.shift));
-        else
-            for (std::size_t k = 0; k < size; k++)
-                to[k + offset] += sign * (source[k] >> -p.shift);
+        for (std::size_t k = 0; k < size; k++)
+            to[k + offset] += sign * (source[k] * (i64(1) << p.shift));
     }
 
     Range exact_range(i32 n) const {

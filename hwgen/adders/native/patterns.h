@@ -23,11 +23,12 @@ struct Pair {
 
 class Patterns {
   public:
-    Patterns() : slots_(1 << 12) {}
+    Patterns() : slots_(1 << 14) {}
 
     Pattern& operator[](i32 slot) { return slots_[slot]; }
     const Pair& pair(i32 at) const { return pairs_[at]; }
 
+    void expect(u64 key) const { __builtin_prefetch(&slots_[mixed(key) & (slots_.size() - 1)]); }
     i32 find(u64 key) const {
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t at = mixed(key) & mask;; at = (at + 1) & mask) {
@@ -47,6 +48,8 @@ class Patterns {
         }
     }
     bool crowded() const { return used_ * 8 > slots_.size() * 5; }
+    // Most keys are of patterns that are gone. A table that holds few of them stays in the caches.
+    bool littered() const { return used_ * 8 > slots_.size() * 3; }
 
     // Make room. Patterns that are neither counted nor signals are dropped if `purge`. Returns the
     // new slot of each old one.
@@ -54,8 +57,8 @@ class Patterns {
         std::size_t kept = 0;
         for (const Pattern& p : slots_)
             kept += p.key && (!purge || p.count || p.signal != NONE);
-        std::size_t size = 1 << 12;
-        while (size < 4 * kept) size *= 2;
+        std::size_t size = 1 << 14;
+        while (size < 8 * kept) size *= 2;
         std::vector<Pattern> old(size);
         old.swap(slots_);
         used_ = 0;

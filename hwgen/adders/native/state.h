@@ -97,7 +97,7 @@ class State {
         row.kind = kind;
         row.inverse = 0, row.slot = NONE, row.cost = 0, row.reach_row = row.reach_column = 0;
         if (has_forms) std::fill_n(form(s), problem.taps(), 0);
-        log_.push_back({Op::ROW, s, 0, 0, 0});
+        note(Op::ROW, s);
         return s;
     }
 
@@ -106,7 +106,7 @@ class State {
         room();
         const i32 slot = patterns.insert(key(signals[s].value));
         if (patterns[slot].signal != NONE) return false;
-        log_.push_back({Op::OWN, s, slot, 0, 0});
+        note(Op::OWN, s, slot);
         patterns[slot].signal = s;
         signals[s].slot = slot;
         if (patterns[slot].count) touch(slot, 0);
@@ -115,7 +115,7 @@ class State {
 
     void free_row(i32 s) {
         Signal& row = signals[s];
-        log_.push_back({Op::FREED, s, row.slot, 0, 0});
+        note(Op::FREED, s, row.slot);
         if (row.slot != NONE) patterns[row.slot].signal = NONE;
         row.kind = Kind::FREE;
         freed_signals_.push_back(s);
@@ -148,7 +148,7 @@ class State {
         dirty(row);
         pairs_of(t, true);
         attach(t);
-        log_.push_back({Op::ADDED, t, 0, 0, 0});
+        note(Op::ADDED, t);
     }
 
     void remove_term(i32 t) {
@@ -157,7 +157,7 @@ class State {
         detach(t);
         pairs_of(t, false);
         freed_terms_.push_back(t);
-        log_.push_back({Op::REMOVED, t, 0, 0, 0});
+        note(Op::REMOVED, t);
         if (signals[signal].kind == Kind::NODE && signals[signal].uses.size() <= 1)
             lonely_.push_back(signal);
     }
@@ -168,7 +168,7 @@ class State {
         free_terms_.insert(free_terms_.end(), freed_terms_.begin(), freed_terms_.end());
         free_signals_.insert(free_signals_.end(), freed_signals_.begin(), freed_signals_.end());
         forget();
-        if (patterns.crowded()) moved(patterns.rehash(true));
+        if (patterns.littered()) moved(patterns.rehash(true));
     }
 
     void undo() {
@@ -194,7 +194,7 @@ class State {
         free_terms_.insert(free_terms_.end(), terms_back.begin(), terms_back.end());
         free_signals_.insert(free_signals_.end(), signals_back.begin(), signals_back.end());
         forget();
-        if (patterns.crowded()) moved(patterns.rehash(true));
+        if (patterns.littered()) moved(patterns.rehash(true));
     }
 
     // Bring the costs of the rows that changed up to date; returns the whole cost.
@@ -202,7 +202,7 @@ class State {
         for (const i32 s : dirty_) {
             Signal& row = signals[s];
             const double now = row.kind == Kind::FREE ? 0 : row_cost(s);
-            log_.push_back({Op::COST, s, 0, 0, 0, row.cost});
+            note(Op::COST, s).cost = row.cost;
             cost_now_ += now - row.cost;
             row.cost = now;
             row.dirty = 0;
@@ -295,8 +295,10 @@ class State {
         for (Entry& e : log_)
             if (e.op == Op::LINKED || e.op == Op::UNLINKED || e.op == Op::OWN || e.op == Op::FREED)
                 if (e.slot != NONE) e.slot = to[e.slot];
-        for (auto& bucket : buckets)
+        for (auto& bucket : buckets) {
             for (i32& slot : bucket) slot = to[slot];
+            bucket.erase(std::remove(bucket.begin(), bucket.end(), NONE), bucket.end());
+        }
     }
 
   private:
@@ -305,10 +307,18 @@ class State {
     struct Entry {
         Op op;
         i32 what, slot, first, second;
-        double cost = 0;
+        double cost;
     };
 
-        void room() {
+    // An entry is written where it stays: to copy what was just written in parts is slow.
+    Entry& note(Op op, i32 what, i32 slot = 0, i32 first = 0, i32 second = 0) {
+        Entry& entry = log_.emplace_back();
+        entry.op = op, entry.what = what, entry.slot = slot;
+        entry.first = first, entry.second = second;
+        return entry;
+    }
+
+    void room() {
         if (patterns.crowded()) moved(patterns.rehash(false));
     }
 
@@ -322,6 +332,7 @@ class State {
         else
             for (std::size_t n = 0; n < others.size(); n++)
                 keys_[n] = units.key(add(value, terms[others[n]].value));
+        for (const u64 key : keys_) patterns.expect(key);
         for (std::size_t n = 0; n < others.size(); n++) {
             if (!keys_[n]) continue;          // the two cancel; no adder would help
             const i32 first = std::min(t, others[n]), second = std::max(t, others[n]);
@@ -329,12 +340,12 @@ class State {
                 room();
                 const i32 slot = patterns.insert(keys_[n]);
                 patterns.link(slot, first, second);
-                log_.push_back({Op::LINKED, 0, slot, first, second});
+                note(Op::LINKED, 0, slot, first, second);
                 touch(slot, first);
             } else {
                 const i32 slot = patterns.find(keys_[n]);
                 patterns.unlink(slot, first, second);
-                log_.push_back({Op::UNLINKED, 0, slot, first, second});
+                note(Op::UNLINKED, 0, slot, first, second);
             }
         }
     }

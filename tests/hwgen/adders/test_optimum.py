@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwgen.adders import compiled
 from hwgen.adders.graph import expand
-from hwgen.adders.rows import Rows, unpacked
+from hwgen.adders.rows import Part, Rows, unpacked
 from hwgen.adders.search import build, default_steps
 from tests.hwgen.adders import helpers
 
@@ -173,3 +173,36 @@ def test_no_time_is_enough():
 
 def test_fewer_steps_for_more_digits():
     assert default_steps(10) > default_steps(2000) > default_steps(100_000) > 0
+
+
+def test_parts_that_are_fractions():
+    """A row whose parts are halves, only their sum a whole: y0 = (2 x0 + x1) / 2 + x1 / 2."""
+    halves = Rows(2, 2, {4: (Part(0, 1, 1), Part(1, 0, 1)), 2: (Part(4, -1, 1), Part(1, -1, 1)),
+                         3: (Part(0, 0, 1), Part(1, 2, -1))})
+    search = compiled.NativeSearch(2, 2, kernel=(1, 1), lo=[-1] * 2, hi=[1] * 2, bits=False,
+                                   max_depth=None, seed=0)
+    search.start(halves.packed(), close=False)
+    search.run(200, 0, 1, hot=0.5, cold=0.1)
+    found = unpacked(search.best(), 2, 2)
+    assert product_of(found).tolist() == product_of(halves).tolist() == [[1, 1], [1, -4]]
+    assert found.adders == 2
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_long_searches_stay_right(turn):
+    """Thousands of steps, some from where another search ended, give the matrix they began with."""
+    from hwgen.adders.explore import digit_rows
+
+    rng = np.random.default_rng(3)
+    matrix = rng.integers(-9, 10, (14, 9)) * (rng.random((14, 9)) < 0.7)
+    rows = digit_rows(matrix[:, :, None, None])
+    for seed in range(4):
+        search = compiled.NativeSearch(rows.inputs, rows.outputs, kernel=(1, 1),
+                                       lo=[-1] * rows.inputs, hi=[1] * rows.inputs, bits=False,
+                                       max_depth=None, seed=seed)
+        search.start(rows.packed())
+        search.run(3000, 0, 1, hot=0.6, cold=0.12)
+        rows = unpacked(search.best(), rows.inputs, rows.outputs)
+        rows = rows.transposed() if turn else rows
+        wanted = matrix.T if turn and seed % 2 == 0 else matrix
+        assert (product_of(rows) == wanted).all()

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from hwgen.boards.board import SHELL
 from hwgen.commands.rtl import chip, rtl, take_records
 from hwgen.errors import HwgenError
 from hwgen.netfile import load, save
@@ -57,7 +58,8 @@ def test_pace_wrong(tmp_path, cycles):
 
 @pytest.mark.parametrize(("target", "message"), [
     ("xc7", "A target with a size needed to fit into, not xc7"),
-    ("gw", "Target must be one of"),
+    ("arty-a7", "A target with a size needed to fit into, not arty-a7"),
+    ("gw", "--fit: one of ecp5-25, .*, ulx3s, .* needed, not 'gw'"),
 ])
 def test_fit_wrong(target, message):
     with pytest.raises(HwgenError, match=message):
@@ -106,6 +108,27 @@ def test_chip():
     assert (up5k.lut, up5k.ff, up5k.bram) == (5280, 5280, 30)
     assert up5k.blocks(256, 16) == 1
     assert up5k.blocks(512, 9) == 2
+
+
+def test_chip_of_a_board():
+    """The shell and the image it holds are taken off what the board's chip has."""
+    whole, left = chip("up5k"), chip("icebreaker", 8 * 784)
+    assert (whole.lut - left.lut, whole.ff - left.ff) == SHELL["ice40"]
+    assert whole.bram - left.bram == 2                     # 784 bytes in blocks of 512
+    assert chip("ulx3s-12f").lut == 12000 - SHELL["ecp5"][0]
+
+
+def test_fit_a_board(tmp_path):
+    """A plan for a board is smaller than one for its chip alone."""
+    save(small_lenet(), tmp_path / "net.npz")
+    plans = {}
+    for name in ("up5k", "icebreaker"):
+        rtl(tmp_path / "net.npz", tmp_path / name, target=name)
+        plans[name] = json.loads((tmp_path / name / "plan.json").read_text())
+    assert plans["icebreaker"]["chip"] == "icebreaker"
+    assert plans["icebreaker"]["interval"] >= plans["up5k"]["interval"]
+    cost = plans["icebreaker"]["estimate"]
+    assert cost["lut"] + 0.62 * cost["ff"] <= 0.8 * (5280 - SHELL["ice40"][0]) + 5
 
 
 def test_slow_pace_is_smaller(tmp_path):

@@ -15,7 +15,7 @@ from hwgen.stream.plan import Options, make_plan
 from tests.hwgen.stream.harness import Times, run
 
 
-def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array) -> Any:
+def make_graph(matrix: Int64Array, lo: Int64Array, hi: Int64Array, *objective: Any) -> Any:
     """Return the schedule of a matrix's adder graph."""
     return schedule(build(matrix, input_lo=lo, input_hi=hi))
 

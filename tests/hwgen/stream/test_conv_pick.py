@@ -18,11 +18,12 @@ from tests.hwgen.stream.harness import run
 
 
 def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=15, bias=0,
-            stride=(1, 1), dilation=(1, 1), groups=1, count=4, inverts=False):
+            stride=(1, 1), dilation=(1, 1), groups=1, padding=(0, 0, 0, 0), count=4, inverts=False):
     rng = np.random.default_rng(outputs)
     weight = rng.integers(-9, 10, (outputs, shape[0] // groups, *kernel))
     layer = Conv2d("y", "x", int64(weight), int64(bias * np.arange(outputs)),
-                   int64([0] * outputs), stride=stride, dilation=dilation, groups=groups)
+                   int64([0] * outputs), stride=stride, dilation=dilation, groups=groups,
+                   padding=padding)
     source = layers.image_input(shape, lo, hi)
     x = layers.images(source, count)
     y = golden.run(Network((source, layer)), x)["y"]
@@ -30,7 +31,7 @@ def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=1
     pixels = BeatFormat((lo,) * narrow, (hi,) * narrow, *shape, -(-shape[0] // narrow))
     rows, columns = axes(layer, shape[1], shape[2])
     places = pixels.folds * pixels.lanes
-    ring = Ring(rows, columns, places)
+    ring = Ring(rows.padded, columns.padded, places)
     code = PickCode(conv_matrix(layer, shape[0]).T.reshape(outputs, -1, shape[0]), layer.bias,
                     lanes, terms, ring.numbers(shape[0]), ring.bits, 1, inverts)
     limit = int(abs(y).max()) + 1
@@ -56,6 +57,14 @@ def through(shape, outputs, kernel, *, lanes, terms, seed, fold=None, lo=0, hi=1
      "stride": (3, 2), "dilation": (2, 1), "inverts": True},
     {"shape": (2, 1, 4), "outputs": 2, "kernel": (1, 1), "lanes": 1, "terms": 1, "hi": 1},
     {"shape": (4, 3, 1), "outputs": 4, "kernel": (2, 1), "lanes": 1, "terms": 2, "groups": 2},
+    {"shape": (2, 4, 5), "outputs": 3, "kernel": (3, 3), "lanes": 1, "terms": 4,
+     "padding": (1, 1, 1, 1)},
+    {"shape": (3, 5, 4), "outputs": 2, "kernel": (3, 2), "lanes": 2, "terms": 3, "fold": 2,
+     "lo": -8, "hi": 7, "padding": (0, 1, 2, 0), "stride": (2, 1)},
+    {"shape": (1, 4, 4), "outputs": 2, "kernel": (3, 3), "lanes": 1, "terms": 9, "lo": -1, "hi": 9,
+     "padding": (2, 0, 0, 2), "stride": (3, 2), "inverts": True},
+    {"shape": (2, 1, 1), "outputs": 2, "kernel": (3, 3), "lanes": 1, "terms": 2,
+     "padding": (1, 1, 1, 1)},
 ])
 def test_convolution(options, seed):
     """Codes, and without gaps the cycles that are said."""
@@ -71,11 +80,3 @@ def test_convolution(options, seed):
         assert times.offered[:outs] == first
         assert times.given[4 * outs - 1] - times.given[3 * outs - 1] == dut.interval
 
-
-def test_padding_wrong():
-    layer = Conv2d("y", "x", int64([[[[1, 1]]]]), int64([0]), int64([0]), padding=(0, 1, 0, 0))
-    rows, columns = axes(layer, 2, 2)
-    code = PickCode(int64([[[1], [1]]]), int64([0]), 1, 1)
-    one = BeatFormat((0,), (1,), 1, 2, 2)
-    with pytest.raises(ValueError, match="No padding can be picked, not 1 and 0"):
-        ConvPick(code=code, source=one, rows=rows, columns=columns, format=one)

@@ -22,10 +22,10 @@ FORMS = {
 }
 
 
-def small_lenet(seed: int = 3, padding: int = 0) -> Network:
+def small_lenet(seed: int = 3, padding: int = 0, side: int = 14) -> Network:
     """LeNet's order of layers on 14x14 pixels."""
     build = Builder(seed)
-    x = build.input(1, 14, 14, lo=0, hi=255, frac=8)
+    x = build.input(1, side, side, lo=0, hi=255, frac=8)
     for channels in (3, 5):
         x = build.conv(x, channels, (3, 3), weights="dyadic", padding=(padding,) * 4)
         x = build.put(MaxPool, build.requantise(x, lo=0, hi=255), (2, 2), (2, 2))
@@ -58,6 +58,19 @@ def test_same_codes_and_pace(name):
         assert sorted(set(forms.values())) == ["graph", "lanes", "max", "pick", "serial", "wire"]
     if name == "a seventh of the rate":
         assert sum(isinstance(part, ConvPick) for part in top.parts.values()) >= 1
+
+
+@pytest.mark.parametrize("interval", [3000, 7000])
+def test_padding_is_picked(interval):
+    """Convolutions with padding in time: golden codes at the pace that the plan publishes."""
+    network = small_lenet(4, padding=1, side=12)
+    top = make_top(network, Options(interval=interval))
+    picked = [part for part in top.parts.values() if isinstance(part, ConvPick)]
+    assert sum(not part.border.real.all() for part in picked) >= 1
+    done = simulate(top, network, random_images(network, 3, 2), limit=40000)
+    assert done.wrong == []
+    assert done.intervals[-1] == top.interval <= interval
+    assert done.latency == top.latency
 
 
 def test_padded_with_gaps():
