@@ -1,4 +1,6 @@
 // Every pair of terms of a row, by the value of its sum; and the values that exist as signals.
+//
+// A pattern keeps its number as long as a pair, a signal or the log of this step may name it.
 #pragma once
 #include <utility>
 #include <vector>
@@ -10,7 +12,8 @@ namespace hwgen {
 constexpr i32 NONE = -1;
 
 struct Pattern {
-    u64 key = 0;
+    u64 key = 0;          // 0: the number is free
+    i32 chain = NONE;     // the next one of the same hash, or the next free number
     i32 signal = NONE;    // the signal that has this value
     i32 count = 0;        // pairs
     i32 head = NONE;      // of the list of pairs
@@ -23,54 +26,51 @@ struct Pair {
 
 class Patterns {
   public:
-    Patterns() : slots_(1 << 14) {}
+    Patterns() : heads_(1 << 10, NONE) {}
 
-    Pattern& operator[](i32 slot) { return slots_[slot]; }
+    Pattern& operator[](i32 slot) { return patterns_[slot]; }
     const Pair& pair(i32 at) const { return pairs_[at]; }
 
-    void expect(u64 key) const { __builtin_prefetch(&slots_[mixed(key) & (slots_.size() - 1)]); }
+    void expect(u64 key) const { __builtin_prefetch(&heads_[home(key)]); }
     i32 find(u64 key) const {
-        const std::size_t mask = slots_.size() - 1;
-        for (std::size_t at = mixed(key) & mask;; at = (at + 1) & mask) {
-            if (slots_[at].key == key) return static_cast<i32>(at);
-            if (!slots_[at].key) return NONE;
-        }
+        i32 at = heads_[home(key)];
+        while (at != NONE && patterns_[at].key != key) at = patterns_[at].chain;
+        return at;
     }
     i32 insert(u64 key) {
-        const std::size_t mask = slots_.size() - 1;
-        for (std::size_t at = mixed(key) & mask;; at = (at + 1) & mask) {
-            if (slots_[at].key == key) return static_cast<i32>(at);
-            if (!slots_[at].key) {
-                slots_[at].key = key;
-                used_++;
-                return static_cast<i32>(at);
-            }
+        i32 at = find(key);
+        if (at != NONE) return at;
+        if (++used_ > heads_.size()) grow();
+        if (free_ != NONE) {
+            at = free_;
+            free_ = patterns_[at].chain;
+        } else {
+            at = static_cast<i32>(patterns_.size());
+            patterns_.emplace_back();
         }
+        patterns_[at].key = key;
+        enter(at);
+        return at;
     }
-    bool crowded() const { return used_ * 8 > slots_.size() * 5; }
-    // Most keys are of patterns that are gone. A table that holds few of them stays in the caches.
-    bool littered() const { return used_ * 8 > slots_.size() * 3; }
 
-    // Make room. Patterns that are neither counted nor signals are dropped if `purge`. Returns the
-    // new slot of each old one.
-    std::vector<i32> rehash(bool purge) {
-        std::size_t kept = 0;
-        for (const Pattern& p : slots_)
-            kept += p.key && (!purge || p.count || p.signal != NONE);
-        std::size_t size = 1 << 14;
-        while (size < 8 * kept) size *= 2;
-        std::vector<Pattern> old(size);
-        old.swap(slots_);
-        used_ = 0;
-        std::vector<i32> moved(old.size(), NONE);
-        for (std::size_t at = 0; at < old.size(); at++) {
-            const Pattern& p = old[at];
-            if (!p.key || (purge && !p.count && p.signal == NONE)) continue;
-            moved[at] = insert(p.key);
-            slots_[moved[at]] = p;
+    // To be looked at in the next sweep: nothing may be left of it.
+    void fade(i32 slot) { fading_.push_back(slot); }
+    // Free the patterns that are neither counted nor signals. Nothing may name them after this.
+    void sweep() {
+        for (const i32 slot : fading_) {
+            Pattern& p = patterns_[slot];
+            if (!p.key || p.count || p.signal != NONE) continue;
+            i32* at = &heads_[home(p.key)];
+            while (*at != slot) at = &patterns_[*at].chain;
+            *at = p.chain;
+            p = Pattern{};
+            p.chain = free_;
+            free_ = slot;
+            used_--;
         }
-        return moved;
+        fading_.clear();
     }
+
     void link(i32 slot, i32 first, i32 second) {
         i32 at;
         if (spare_ != NONE) {
@@ -80,29 +80,42 @@ class Patterns {
             at = static_cast<i32>(pairs_.size());
             pairs_.emplace_back();
         }
-        pairs_[at] = {first, second, slots_[slot].head};
-        slots_[slot].head = at;
-        slots_[slot].count++;
+        pairs_[at] = {first, second, patterns_[slot].head};
+        patterns_[slot].head = at;
+        patterns_[slot].count++;
     }
     void unlink(i32 slot, i32 first, i32 second) {
-        i32* at = &slots_[slot].head;
+        Pattern& pattern = patterns_[slot];
+        i32* at = &pattern.head;
         while (pairs_[*at].first != first || pairs_[*at].second != second) at = &pairs_[*at].next;
         const i32 gone = *at;
         *at = pairs_[gone].next;
         pairs_[gone].next = spare_;
         spare_ = gone;
-        slots_[slot].count--;
+        if (--pattern.count == 0) fade(slot);
     }
-    std::size_t size() const { return slots_.size(); }
 
   private:
-    static std::size_t mixed(u64 key) {
-        return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15 >> 20);
+    std::size_t home(u64 key) const {
+        return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15 >> 20) & (heads_.size() - 1);
     }
-    std::vector<Pattern> slots_;
+    void enter(i32 at) {
+        i32& head = heads_[home(patterns_[at].key)];
+        patterns_[at].chain = head;
+        head = at;
+    }
+    void grow() {
+        heads_.assign(heads_.size() * 4, NONE);
+        for (std::size_t at = 0; at < patterns_.size(); at++)
+            if (patterns_[at].key) enter(static_cast<i32>(at));
+    }
+
+    std::vector<i32> heads_;
+    std::vector<Pattern> patterns_;
     std::vector<Pair> pairs_;
+    std::vector<i32> fading_;
     std::size_t used_ = 0;
-    i32 spare_ = NONE;
+    i32 free_ = NONE, spare_ = NONE;
 };
 
 }  // namespace hwgen

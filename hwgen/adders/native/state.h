@@ -103,7 +103,6 @@ class State {
 
     // Make the signal the one that has its value, unless there is another one. The value is set.
     bool own(i32 s) {
-        room();
         const i32 slot = patterns.insert(key(signals[s].value));
         if (patterns[slot].signal != NONE) return false;
         note(Op::OWN, s, slot);
@@ -116,7 +115,7 @@ class State {
     void free_row(i32 s) {
         Signal& row = signals[s];
         note(Op::FREED, s, row.slot);
-        if (row.slot != NONE) patterns[row.slot].signal = NONE;
+        if (row.slot != NONE) disown(row.slot);
         row.kind = Kind::FREE;
         freed_signals_.push_back(s);
     }
@@ -168,7 +167,6 @@ class State {
         free_terms_.insert(free_terms_.end(), freed_terms_.begin(), freed_terms_.end());
         free_signals_.insert(free_signals_.end(), freed_signals_.begin(), freed_signals_.end());
         forget();
-        if (patterns.littered()) moved(patterns.rehash(true));
     }
 
     void undo() {
@@ -182,7 +180,7 @@ class State {
                 case Op::REMOVED: attach(e.what); break;
                 case Op::ROW: signals[e.what].kind = Kind::FREE; signals_back.push_back(e.what);
                     break;
-                case Op::OWN: patterns[e.slot].signal = NONE; signals[e.what].slot = NONE; break;
+                case Op::OWN: disown(e.slot); signals[e.what].slot = NONE; break;
                 case Op::FREED:
                     signals[e.what].kind = Kind::NODE;
                     signals[e.what].slot = e.slot;
@@ -194,7 +192,6 @@ class State {
         free_terms_.insert(free_terms_.end(), terms_back.begin(), terms_back.end());
         free_signals_.insert(free_signals_.end(), signals_back.begin(), signals_back.end());
         forget();
-        if (patterns.littered()) moved(patterns.rehash(true));
     }
 
     // Bring the costs of the rows that changed up to date; returns the whole cost.
@@ -289,18 +286,6 @@ class State {
         return sum_.bits(signals[s].range);
     }
 
-    void moved(const std::vector<i32>& to) {
-        for (Signal& s : signals)
-            if (s.kind != Kind::FREE && s.slot != NONE) s.slot = to[s.slot];
-        for (Entry& e : log_)
-            if (e.op == Op::LINKED || e.op == Op::UNLINKED || e.op == Op::OWN || e.op == Op::FREED)
-                if (e.slot != NONE) e.slot = to[e.slot];
-        for (auto& bucket : buckets) {
-            for (i32& slot : bucket) slot = to[slot];
-            bucket.erase(std::remove(bucket.begin(), bucket.end(), NONE), bucket.end());
-        }
-    }
-
   private:
     static constexpr std::size_t MOST_TAPS = 2048;
     enum class Op : std::uint8_t { LINKED, UNLINKED, ADDED, REMOVED, ROW, OWN, FREED, COST };
@@ -318,10 +303,12 @@ class State {
         return entry;
     }
 
-    void room() {
-        if (patterns.crowded()) moved(patterns.rehash(false));
+    void disown(i32 slot) {
+        patterns[slot].signal = NONE;
+        patterns.fade(slot);
     }
 
+    // Link a term's pairs with the others of its row, or unlink them.
     void pairs_of(i32 t, bool linked) {
         const u64 value = terms[t].value;
         const std::vector<i32>& others = signals[terms[t].row].terms;
@@ -336,16 +323,13 @@ class State {
         for (std::size_t n = 0; n < others.size(); n++) {
             if (!keys_[n]) continue;          // the two cancel; no adder would help
             const i32 first = std::min(t, others[n]), second = std::max(t, others[n]);
+            const i32 slot = linked ? patterns.insert(keys_[n]) : patterns.find(keys_[n]);
+            note(linked ? Op::LINKED : Op::UNLINKED, 0, slot, first, second);
             if (linked) {
-                room();
-                const i32 slot = patterns.insert(keys_[n]);
                 patterns.link(slot, first, second);
-                note(Op::LINKED, 0, slot, first, second);
                 touch(slot, first);
             } else {
-                const i32 slot = patterns.find(keys_[n]);
                 patterns.unlink(slot, first, second);
-                note(Op::UNLINKED, 0, slot, first, second);
             }
         }
     }
@@ -373,6 +357,7 @@ class State {
     }
     void forget() {
         for (const i32 s : dirty_) signals[s].dirty = 0;
+        patterns.sweep();
         dirty_.clear(), log_.clear(), freed_terms_.clear(), freed_signals_.clear(), lonely_.clear();
         cost_now_ = cost;
     }
