@@ -1,8 +1,9 @@
 """A network's layers as laid out, beside the same layers fully parallel on da4ml's adder graphs.
 
-``python -m benchmarks.stream_peers DIR --peers PYTHON [--target ecp5-85] [--json FILE]``. DIR is a
-folder of ``hwgen rtl``, PYTHON that of an environment with da4ml. Theirs: for a convolution the
-LUT positions of the graph alone (combinational, ``keep`` on every wire: its best form; registers
+``python -m benchmarks.stream_peers DIR [--peers PYTHON] [--target ecp5-85] [--json FILE]``. DIR is
+a folder of ``hwgen rtl``, PYTHON that of an environment with da4ml; without it da4ml's figures are
+those in FILE, of the same network and target. Theirs: for a convolution the LUT
+positions of the graph alone (combinational, ``keep`` on every wire: its best form; registers
 behind adders take no LUTs), without window, lines and requantisation; for a dense layer the bits of
 its adders, each a position (Yosys does not finish such modules). Ours: all modules of a layer, its
 window, lines, serialisers and queue, as Yosys maps them. Both take a window of one layer a cycle,
@@ -26,7 +27,8 @@ from benchmarks.adders.luts import kept, positions
 from benchmarks.stream_estimate import measure
 from hwgen import netfile
 from hwgen.boards.targets import find_target
-from hwgen.files import write_json
+from hwgen.errors import HwgenError
+from hwgen.files import read_json, write_json
 from hwgen.layers import Conv2d, Dense, Int64Array
 from hwgen.network import Network
 from hwgen.stream.matrix import conv_matrix
@@ -84,16 +86,26 @@ def theirs(layer: Conv2d | Dense, network: Network, peers: str, target: str) -> 
         return {**found, "lut": total, "by": "yosys"}
 
 
-def compare(folder: Path, peers: str, target: str) -> dict[str, Any]:
+def known(path: Path | None, digest: str, target: str) -> dict[str, Any]:
+    """Return da4ml's figures by layer from an earlier run on the same network and target."""
+    found = None if path is None else read_json(path)
+    if found is None or (found["digest"], found["target"]) != (digest, target):
+        raise HwgenError(f"--peers needed, or --json with the figures of {digest[:12]}, {target}")
+    return {row["layer"]: row["peer"] for row in found["rows"]}
+
+
+def compare(folder: Path, peers: str | None, target: str, before: Path | None) -> dict[str, Any]:
     """Return the rows of the linear layers, and the ratios."""
     network = netfile.load(folder / "net.npz")
+    old = {} if peers else known(before, network.digest, target)
     chosen = find_target(target)
     counted = measure(folder, chosen, set())
     own = {layer["name"]: layer for layer in counted["layers"]}
     rows = []
     for layer in network.layers:
         if isinstance(layer, (Conv2d, Dense)):
-            peer = theirs(layer, network, peers, chosen.family.name)
+            peer = (theirs(layer, network, peers, chosen.family.name) if peers
+                    else old[layer.name])
             rows.append({
                 "layer": layer.name, "conv": isinstance(layer, Conv2d),
                 "form": own[layer.name]["form"], "ours": own[layer.name]["count"]["lut"],
@@ -113,11 +125,11 @@ def main() -> None:
     """Print the table; with ``--json`` also write the figures."""
     parser = argparse.ArgumentParser(description="Layers beside fully parallel ones of da4ml.")
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--peers", required=True, metavar="PYTHON")
+    parser.add_argument("--peers", metavar="PYTHON")
     parser.add_argument("--target", default="ecp5-85")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = compare(options.folder, options.peers, options.target)
+    result = compare(options.folder, options.peers, options.target, options.json)
     table = Table("layer", "form", "LUT", "da4ml", "counted by", "adders", box=None)
     for row in result["rows"]:
         peer = row["peer"]

@@ -1,4 +1,6 @@
 // The plain C interface of the search; see hwgen/adders/compiled.py.
+#include <cstring>
+
 #include "anneal.h"
 
 using namespace hwgen;
