@@ -34,7 +34,7 @@ CORES = {
     "wide16": ("ecp5-85", Config(tn=16, code=WIDE, segments=False)),
     "base16": ("ecp5-85", Config(tn=16, code=BASE, segments=False, finishers=8)),
     "base32": ("ecp5-85", Config(tn=32, code=BASE, segments=False, finishers=8, nbin_lines=512,
-                                 tap_count=256, memory_bytes=0)),
+                                 tap_count=256, par_lines=32, memory_bytes=0)),
 }
 FITTED = ("wide16", "base16")
 

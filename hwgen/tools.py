@@ -23,7 +23,7 @@ import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def run_tool(
     timeout : float, optional
         Seconds after which it is stopped; no limit by default.
     log : path, optional
-        Where its output is kept, whether it succeeds or not.
+        Where its output is kept as it comes, whether it succeeds or not.
     env : mapping, optional
         Variables added to this process's environment.
     on_line : callable, optional
@@ -156,7 +156,11 @@ def run_tool(
     if name in WHEELS:
         _ensure_warm(name)
     lines: list[str] = []
-    with _process([program, *argv[1:]], cwd, env) as process:
+    with ExitStack() as stack:
+        kept_log = None
+        if log is not None:                   # line by line, so that long runs can be looked at
+            kept_log = stack.enter_context(open(log, "w", encoding="utf-8", buffering=1))
+        process = stack.enter_context(_process([program, *argv[1:]], cwd, env))
         expired = threading.Event()
 
         def expire() -> None:
@@ -170,14 +174,14 @@ def run_tool(
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
+                if kept_log is not None:
+                    kept_log.write(line)
                 if on_line is not None:
                     on_line(line.rstrip("\r\n"))
             code = process.wait()
         finally:
             if timer is not None:
                 timer.cancel()
-            if log is not None:
-                Path(log).write_text("".join(lines), encoding="utf-8")
     kept = f" (log: {log})" if log is not None else ""
     if expired.is_set():
         raise HwgenError(f"{name} was stopped after {timeout:g} s{kept}")

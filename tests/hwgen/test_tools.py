@@ -43,6 +43,20 @@ def test_run_tool_returns_output(tmp_path: Path) -> None:
     assert heard == text.splitlines()
 
 
+def test_log_is_kept_as_it_comes(tmp_path: Path) -> None:
+    """A run of an hour can be looked at, and what Ctrl-C ends leaves its log."""
+    log = tmp_path / "log"
+
+    def stop(line: str) -> None:
+        assert log.read_text() == f"{line}\n"
+        raise KeyboardInterrupt
+
+    code = "import time; print('first', flush=True); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt):
+        tools.run_tool([sys.executable, "-c", code], cwd=tmp_path, log=log, on_line=stop)
+    assert log.read_text() == "first\n"
+
+
 def test_failure_tells_the_error_line(tmp_path: Path) -> None:
     code = "print('a'); print('ERROR: no cell of that name'); print('after'); raise SystemExit(7)"
     with pytest.raises(HwgenError) as caught:
