@@ -14,14 +14,14 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwgen.boards.block_ram import absorb_registers
 from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.design import Design, read_design
-from hwgen.boards.targets import Target, find_target
+from hwgen.boards.targets import LARGE, Target, find_target
 from hwgen.boards.wrapper import Port, Wrapper
 from hwgen.errors import HwgenError
 from hwgen.files import make_folder, read_json, write_json
@@ -89,7 +89,9 @@ def synthesise(
         _say(progress, "wrapper", 1, total)
         _wrap(design, chosen, work)
         _say(progress, "place and route", 2, total)
-        placed = _place(chosen, work, seed, lambda words: _say(progress, words, 2, total))
+        more = chosen.large if counts["lut"] > LARGE else ()
+        placed = _place(chosen, work, ("--seed", str(seed), *more),
+                        lambda words: _say(progress, words, 2, total))
     _say(progress, "", total, total)
 
     report = {
@@ -279,15 +281,17 @@ def stage_of(line: str) -> str | None:
         return f"placing, {float(found[1]):.0f} % overlap left"
     if found := re.match(r"Info:\s+at iteration #(\d+)", line):
         return f"refining the placement, pass {found[1]}"
-    if line.startswith("Info: Routing.."):
+    if line.startswith(("Info: Routing..", "Info: Running router2")):
         return "routing"
+    if found := re.match(r"Info:\s+iter=\d+ wires=\d+ overused=(\d+)", line):
+        return f"routing, {int(found[1]):,} wires used more than once"
     if found := re.match(r"Info:\s+\d+ \|[^|]*\|[^|]*\|\s*(\d+)\|", line):
         return f"routing, {int(found[1]):,} arcs to go"
     return None
 
 
 def _place(
-    target: Target, work: Path, seed: int, say: Callable[[str], None]
+    target: Target, work: Path, options: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
     def on_line(line: str) -> None:
         if (words := stage_of(line)) is not None:
@@ -296,7 +300,7 @@ def _place(
     assert target.nextpnr is not None
     argv = [
         nextpnr(target.nextpnr), *target.place, "--json", "wrapped.json", "--report", "report.json",
-        "--seed", str(seed), "--timing-allow-fail", *_product(target),
+        *options, "--timing-allow-fail", *_product(target),
     ]
     log = work / "nextpnr.log"
     try:

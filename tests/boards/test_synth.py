@@ -128,6 +128,17 @@ def test_place_and_route(tmp_path, target):
 
 
 @pytest.mark.slow
+def test_another_router_for_large_designs(tmp_path, monkeypatch):
+    directory = folder(tmp_path, registered("a + b + y"))
+    logs = []
+    for large in (40_000, 0):
+        monkeypatch.setattr(synth, "LARGE", large)
+        assert synthesise(directory, target="ecp5-85", pnr=True)["fmax_mhz"] > 20
+        logs.append((directory / "synth-ecp5-85" / "nextpnr.log").read_text())
+    assert ["Running router2" in log for log in logs] == [False, True]
+
+
+@pytest.mark.slow
 def test_more_ports_than_pins(tmp_path):
     """2,400 bits at the border of a chip with 39 pins."""
     text = registered("{b[798:0], a[799]} ^ a", width=800, inputs=800)
@@ -214,6 +225,9 @@ def test_log_without_a_table(tmp_path):
      "routing, 43,653 arcs to go"),
     ("Info:    IterCnt |  w/ripup   wo/ripup |  w/r  wo/r |      arcs| batch(sec)|", None),
     ("Info: Setting up routing queue.", None),
+    ("Info: Running router2...", "routing"),
+    ("Info:     iter=3 wires=9443 overused=2193 overuse=3058 tmgfail=0 archfail=NA",
+     "routing, 2,193 wires used more than once"),
 ])
 def test_stage_of_place_and_route(line: str, words: str | None) -> None:
     """Lines as nextpnr 0.11 writes them."""
