@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "field.h"
+#include "units.h"
 
 namespace hwgen {
 

@@ -241,9 +241,7 @@ class State {
             && p.column + s.reach_column <= (output ? problem.columns - 1 : r.reach_column);
     }
 
-    u64 key(u64 value) const {
-        return units.undelayed() ? units.key122(value) : units.key(value);
-    }
+    u64 key(u64 value) const { return units.key(value); }
 
     u32 new_stamp() { return ++stamp_; }
 
@@ -312,14 +310,11 @@ class State {
     void pairs_of(i32 t, bool linked) {
         const u64 value = terms[t].value;
         const std::vector<i32>& others = signals[terms[t].row].terms;
-        keys_.resize(others.size());
-        if (units.undelayed())
-            for (std::size_t n = 0; n < others.size(); n++)
-                keys_[n] = units.key122(add(value, terms[others[n]].value));
-        else
-            for (std::size_t n = 0; n < others.size(); n++)
-                keys_[n] = units.key(add(value, terms[others[n]].value));
-        for (const u64 key : keys_) patterns.expect(key);
+        keys_.assign((others.size() + WIDE - 1) / WIDE * WIDE, 0);
+        for (std::size_t n = 0; n < others.size(); n++)
+            keys_[n] = add(value, terms[others[n]].value);
+        units.keys(keys_.data(), others.size());
+        for (std::size_t n = 0; n < others.size(); n++) patterns.expect(keys_[n]);
         for (std::size_t n = 0; n < others.size(); n++) {
             if (!keys_[n]) continue;          // the two cancel; no adder would help
             const i32 first = std::min(t, others[n]), second = std::max(t, others[n]);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,40 @@ def test_library_that_others_may_write_is_made_again(place, library):
     compiled._compiled().chmod(0o666)
     compiled._compiled()
     assert calls(place) == 2
+
+
+KEYS = """
+#include <cstdio>
+#include <cstdlib>
+#include "units.h"
+using namespace hwgen;
+int main(int, char** argv) {
+    const Units units(std::atoi(argv[1]), std::atoi(argv[2]));
+    std::vector<u64> values;
+    for (u64 value; std::scanf("%lu", &value) == 1;) values.push_back(value);
+    const std::vector<u64> given = values;
+    const std::size_t count = values.size();
+    values.resize((count + WIDE - 1) / WIDE * WIDE);
+    units.keys(values.data(), count);
+    for (std::size_t n = 0; n < count; n++)
+        std::printf("%lu %lu\\n", values[n], units.key(given[n]));
+}
+"""
+
+
+@pytest.mark.parametrize(("kernel", "exponent"), [((1, 1), 122), ((3, 5), 122 * 7 * 9)])
+def test_keys_of_many_values(tmp_path, kernel, exponent):
+    """Eight at a time or one by one, a key is the power that Python makes of the value."""
+    if (reason := compiled.missing()) is not None:
+        pytest.skip(reason)
+    prime = (1 << 61) - 1
+    rng = random.Random(0)
+    values = [0, 1, 2, prime - 1, prime - 2, 1 << 60, (1 << 31) - 1, 1 << 31]
+    values += [rng.randrange(prime) for _ in range(60)] + [prime - 1 - (1 << n) for n in range(61)]
+    (tmp_path / "keys.cpp").write_text(KEYS)
+    subprocess.run(["g++", "-std=c++17", "-O1", f"-I{compiled.SOURCES}", "keys.cpp", "-o", "keys"],
+                   cwd=tmp_path, check=True)
+    done = subprocess.run([str(tmp_path / "keys"), *map(str, kernel)], check=True, text=True,
+                          input=" ".join(map(str, values)), capture_output=True)
+    wanted = [pow(value, exponent, prime) for value in values]
+    assert done.stdout.split() == [str(key) for key in wanted for _ in range(2)]
