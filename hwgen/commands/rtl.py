@@ -151,7 +151,9 @@ def chip(name: str, image_bits: int = 0) -> Any:
     elif name in TARGETS:
         family, sizes = TARGETS[name].family.name, TARGETS[name].sizes
     else:
-        raise HwgenError(f"--fit: one of {', '.join((*TARGETS, *MODULES))} needed, not {name!r}")
+        known = [one.name for one in TARGETS.values() if one.sizes is not None]
+        known += [board for board in MODULES if room(find_board(board)) is not None]
+        raise HwgenError(f"--fit: one of {', '.join(known)} needed, not {name!r}")
     if sizes is None:
         raise HwgenError(f"A target with a size needed to fit into, not {name}")
     found = chip_of(name, family, lut=sizes.lut, ff=sizes.ff, bram=sizes.bram)
