@@ -4,7 +4,7 @@
 [--json FILE]``. The network is the demo's, ``digits`` (of the last ``hwgen demo``, or trained now),
 or that of a folder of ``hwgen rtl``, LeNet-5's for example. One that a board does not hold is
 planned anew with ``hwgen rtl --fit BOARD``. A bitstream that lies in OUT from an earlier run of the
-same network is not built again; ``--jobs`` builds several at once. FILE keeps the rows of other
+same Verilog is not built again; ``--jobs`` builds several at once. FILE keeps the rows of other
 networks and boards.
 """
 
@@ -81,9 +81,11 @@ def build(design: str, source: Path, board: str, out: Path) -> dict[str, Any]:
     """
     folder = make_folder(out / f"{design}-{board}")
     report = folder / "bitstream.json"
-    digest = read_json(source / "ports.json")["digest"]
     row: dict[str, Any] = {"design": design, "board": board}
-    if not report.is_file() or read_json(report)["digest"] != digest:
+    text, given = (source / "top.v").read_bytes(), folder / "given.v"
+    if not report.is_file() or not given.is_file() or given.read_bytes() != text:
+        given.write_bytes(text)
+        report.unlink(missing_ok=True)
         for name in FILES:
             shutil.copyfile(source / name, folder / name)
         refused = bitstream(folder, board)

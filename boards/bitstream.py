@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hwgen.boards.block_ram import absorb_registers
-from hwgen.boards.board import Board, find_board
+from hwgen.boards.board import Board, find_board, room
 from hwgen.boards.carry import cut_unread_carries
 from hwgen.boards.clock import PllClock
 from hwgen.boards.design import Design, Streams, read_design, read_streams
@@ -210,8 +210,8 @@ def _check_fits(job: Job, needed: Mapping[str, Any], what: str) -> None:
 
 def _too_small(job: Job, what: str, needed: int, word: str, there: int) -> HwgenError:
     name = job.board.name
-    return HwgenError(f"The engine {what} needs {needed} {word}, {name} has {there}: "
-                      f"hwgen rtl --fit {name} plans for it")
+    way = f": hwgen rtl --fit {name} plans for it" if room(job.board) is not None else ""
+    return HwgenError(f"The engine {what} needs {needed} {word}, {name} has {there}{way}")
 
 
 def build_files(job: Job, step: Step, engine: tuple[str, str], **overrides: Any) -> dict[str, Any]:

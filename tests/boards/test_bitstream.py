@@ -145,6 +145,13 @@ def test_does_not_fit(tmp_path, monkeypatch, board, lut, there):
         make_bitstream(echo(tmp_path), board=board)
 
 
+def test_no_plan_for_a_chip_of_unknown_room(tmp_path, monkeypatch):
+    """--fit takes no Arty, so the refusal does not name it."""
+    Fake(monkeypatch, lut=20801)
+    with pytest.raises(HwgenError, match=r"alone needs 20801 LUTs, arty-a7 has 20800$"):
+        make_bitstream(echo(tmp_path), board="arty-a7")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
