@@ -61,7 +61,8 @@ def make_top(
     def make_graph(
         matrix: Int64Array, lo: Int64Array, hi: Int64Array, objective: Objective = Objective.BITS
     ) -> Schedule:
-        nonlocal done                       # bits, not adders, are what parallel LUTs follow
+        # Bits, not adders, are what the LUTs follow where all bits come at once.
+        nonlocal done
         progress("adder graphs", done, total)
         done += 1
         key = repr((matrix.shape, objective)).encode()
