@@ -98,7 +98,7 @@ def make_bitstream(
     Parameters
     ----------
     directory : Path
-        Made by ``hwgen rtl``, streaming engine. The bitstream, netlists and logs go to its folder
+        Made by ``hwgen rtl``, an engine with streams. The bitstream, netlists and logs go to its folder
         ``bitstream-BOARD``; those of a run that failed are in ``bitstream-BOARD.partial``, and
         nothing else has changed then.
     board : str
@@ -209,8 +209,8 @@ def _check_fits(job: Job, needed: Mapping[str, Any], what: str) -> None:
 
 
 def _too_small(job: Job, what: str, needed: int, word: str, there: int) -> HwgenError:
-    name = job.board.name
-    way = f": hwgen rtl --fit {name} plans for it" if room(job.board) is not None else ""
+    name, plans = job.board.name, job.streams.engine == "stream" and room(job.board) is not None
+    way = f": hwgen rtl --fit {name} plans for it" if plans else ""
     return HwgenError(f"The engine {what} needs {needed} {word}, {name} has {there}{way}")
 
 
@@ -344,7 +344,7 @@ def _report(job: Job, found: dict[str, Any], seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "sha256": found["sha256"],
         "tools": {name: wheel_version(name) for name in wheels},
-        "engine": "stream",
+        "engine": streams.engine,
         "file": found["file"],
         "title": board.title,
         "device": job.target.device,

@@ -1,5 +1,5 @@
 """The folder that `hwgen rtl` writes, as synthesis and the boards see it: Verilog text, names of
-its ports, digest; the streams of a streaming engine."""
+its ports, digest; the streams that images and results come by."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from hwgen.boards.protocol import ENGINES
 from hwgen.errors import HwgenError
 from hwgen.files import read_json
 
@@ -80,7 +81,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Axis:
-    """One AXI4-Stream port of a streaming engine: prefix of its signals, bytes of a beat, beats of
+    """One AXI4-Stream port of an engine: prefix of its signals, bytes of a beat, beats of
     an image, values of a beat.
     """
 
@@ -92,11 +93,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Streams:
-    """What joins a streaming engine to a shell; ``frame_error`` is a port's name or "".
+    """What joins an engine to a shell; ``frame_error`` is a port's name or "".
 
-    ``interval`` is in cycles.
+    ``interval`` is in cycles, ``engine`` "stream" or "nfu".
     """
 
+    engine: str
     image: Axis
     result: Axis
     frame_error: str
@@ -104,17 +106,20 @@ class Streams:
 
 
 def read_streams(directory: Path) -> Streams:
-    """Read the streams of a streaming engine from ``directory``/ports.json.
+    """Read the streams of an engine from ``directory``/ports.json.
 
-    Raises: HwgenError if it is another engine's, or broken.
+    Raises: HwgenError if it has none, or they are broken.
     """
     path = Path(directory) / "ports.json"
     ports = read_json(path)
     engine = ports.get("engine") if isinstance(ports, dict) else None
-    if engine != "stream":
-        raise HwgenError(f"{path}: boards take the engine stream so far, not {engine}")
+    if engine not in ENGINES:
+        raise HwgenError(f"{path}: an engine of {', '.join(ENGINES)} needed, not {engine}")
+    if engine == "nfu" and "input" not in ports:
+        raise HwgenError(f"{path}: a board takes an NFU with its program built in, this one waits "
+                         "for a host: hwgen rtl --engine nfu --ports stream makes it")
     try:
-        streams = Streams(_axis(ports["input"]), _axis(ports["output"]),
+        streams = Streams(engine, _axis(ports["input"]), _axis(ports["output"]),
                           str(ports.get("frame_error", "")), int(ports["interval"]))
     except (KeyError, TypeError, ValueError) as error:
         raise HwgenError(f"{path}: two streams with their fields needed ({error!r})") from error

@@ -21,7 +21,7 @@ HEADER_BYTES = 10
 CRC_BYTES = 4
 MAX_PAYLOAD = 0xFFFF
 BAUD = 1_000_000
-STREAM_ENGINE = 1              # the engine's number in an identity
+ENGINES = {"stream": 1, "nfu": 2}     # the engine's number in an identity
 TRAILER_BYTES = 5              # behind the beats of a result: cycles, 4 bytes; status, 1
 
 

@@ -16,7 +16,7 @@ from hwgen.boards.design import Axis, Design, Lane, Streams, read_design, read_s
 from hwgen.boards.host import PATIENCE, WINDOW, Link, close_quietly, open_line
 from hwgen.boards.protocol import (
     BAUD,
-    STREAM_ENGINE,
+    ENGINES,
     TRAILER_BYTES,
     VERSION,
     Identity,
@@ -163,9 +163,10 @@ def _baud(directory: Path, board: str, design: Design) -> int:
 def _check_identity(
     identity: Identity, design: Design, streams: Streams, where: str, directory: Path
 ) -> None:
-    if identity.version != VERSION or identity.engine != STREAM_ENGINE:
+    engine = ENGINES[streams.engine]
+    if identity.version != VERSION or identity.engine != engine:
         raise HwgenError(
-            f"{where}: protocol {VERSION} and engine {STREAM_ENGINE} needed, not "
+            f"{where}: protocol {VERSION} and engine {engine} needed, not "
             f"{identity.version} and {identity.engine}"
         )
     if identity.digest != design.digest:

@@ -1,4 +1,4 @@
-"""What every board shares: a serial line in front of a streaming engine.
+"""What every board shares: a serial line in front of an engine with streams.
 
 ::
 
@@ -23,8 +23,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.boards.link import ANSWER, Deframer, Framer
 from hwgen.boards.protocol import (
+    ENGINES,
     MAX_PAYLOAD,
-    STREAM_ENGINE,
     TRAILER_BYTES,
     VERSION,
     Identity,
@@ -247,7 +247,7 @@ def check_shell(*, image: Beats, result: Beats, clock_hz: int, baud: int) -> Non
 
 
 class Shell(wiring.Component):
-    """Everything between the serial line and a streaming engine.
+    """Everything between the serial line and an engine with streams.
 
     Parameters
     ----------
@@ -362,10 +362,11 @@ class Shell(wiring.Component):
 
 
 def make_shell(
-    *, image: Beats, result: Beats, digest: str, clock_hz: int, baud: int, **options: Any
+    *, image: Beats, result: Beats, digest: str, clock_hz: int, baud: int, engine: str = "stream",
+    **options: Any,
 ) -> Shell:
     """Return the shell of a network, its identity made from the rest."""
-    identity = Identity(VERSION, STREAM_ENGINE, image.total, result.total,
+    identity = Identity(VERSION, ENGINES[engine], image.total, result.total,
                         round(clock_hz / 1000), digest)
     return Shell(image=image, result=result, identity=identity, clock_hz=clock_hz, baud=baud,
                  **options)

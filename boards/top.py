@@ -41,7 +41,7 @@ class Core(wiring.Component):
         self.design, self.streams = design, streams
         self.shell = make_shell(
             image=beats(streams.image), result=beats(streams.result), digest=design.digest,
-            clock_hz=clock_hz, baud=baud, **options,
+            clock_hz=clock_hz, baud=baud, engine=streams.engine, **options,
         )
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 

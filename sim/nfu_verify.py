@@ -30,6 +30,7 @@ from hwgen.sim.build import Simulator
 from hwgen.sim.confusion import confusion
 from hwgen.sim.design import verilog_digest
 from hwgen.sim.nfu import Ran
+from hwgen.sim.verify import verify as verify_stream
 from hwgen.sim.vectors import check_images, random_images
 
 BATCH = 10                    # images a run of the simulator
@@ -103,7 +104,7 @@ def verify(
 ) -> dict[str, Any]:
     """Compare an NFU in a simulator with the golden model; parameters and result as of
     ``hwgen.sim.verify.verify``. ``layers`` are those that the NFU stores; what is between two of
-    them is compared by the later one.
+    them is compared by the later one. Of one whose images come as a stream the results are seen.
 
     Raises: HwgenError if the folder, the images or a tool is at fault, or if what is asked for does
     not exist for this engine (``proof``).
@@ -116,6 +117,10 @@ def verify(
     if wave is not None and wave.suffix != ".vcd":
         raise HwgenError(f"A waveform FILE.vcd can be written, not {wave}")
     folder = load_nfu(directory, tell)
+    if folder.program.config.streamed:
+        return verify_stream(directory, data=data, images=images, layers=layers,
+                             simulator=simulator, stalls=stalls, wave=wave, seed=seed, mean=mean,
+                             std=std, progress=progress)
     codes, labels = _images(folder.network, data, images, seed, mean, std)
     tool.check()
     ran, seconds = _run(folder, codes, tool, stalls=stalls, wave=wave, seed=seed, tell=tell)

@@ -60,6 +60,8 @@ class ChipMemory(wiring.Component):
     Parameters
     ----------
     word_bits, words : int
+    image : bytes
+        What is in it from the start, at address 0; zeros behind it.
 
     Members
     -------
@@ -73,10 +75,10 @@ class ChipMemory(wiring.Component):
     read that is asked for then.
     """
 
-    latency = 5
+    latency, peek_latency = 5, 4
 
-    def __init__(self, *, word_bits: int, words: int) -> None:
-        self.word_bits, self.words = word_bits, words
+    def __init__(self, *, word_bits: int, words: int, image: bytes = b"") -> None:
+        self.word_bits, self.words, self.image = word_bits, words, image
         self.parts = max(word_bits // 32, 1)
         super().__init__({
             "runs": In(MemorySignature(word_bits=word_bits)),
@@ -133,9 +135,14 @@ class ChipMemory(wiring.Component):
         behind_read: Value = C(1)                          # the address is behind the banks so far
         behind_write: Value = C(1)
         words: list[Value] = []
-        sizes = bank_sizes(self.words)
+        sizes, wide = bank_sizes(self.words), self.word_bits // 8
         for n, size in enumerate(sizes):
-            store = memory.Memory(shape=unsigned(self.word_bits), depth=size, init=[])
+            first = sum(sizes[:n])
+            image = self.image[first * wide : (first + size) * wide]
+            store = memory.Memory(
+                shape=unsigned(self.word_bits), depth=size,
+                init=[int.from_bytes(image[at : at + wide], "little")
+                      for at in range(0, len(image), wide)])
             m.submodules[f"words_{n}"] = store
             read = store.read_port()
             write = store.write_port(granularity=self.word_bits // self.parts)

@@ -57,15 +57,22 @@ def rtl(
         Literal["chip", "axi"] | None,
         typer.Option("--memory", help="nfu: memory on chip (default), or outside behind AXI4."),
     ] = None,
+    ports: Annotated[
+        Literal["host", "stream"] | None,
+        typer.Option("--ports", help="nfu: host (default), which loads program and images; "
+                     "stream, the program built in, pixels in and results out."),
+    ] = None,
 ) -> None:
     """Write the Verilog of a network file.
 
     DIR gets net.npz, top.v, ports.json, plan.json; of an NFU also program.bin and nfu.json; for a
-    project that takes it in, top.core (FuseSoC), top_instance.v, constraints/ and, of a streaming
-    engine, tb/, a test bench in plain Verilog.
+    project that takes it in, top.core (FuseSoC), top_instance.v, constraints/ and, where pixels
+    come as a stream, tb/, a test bench in plain Verilog.
     """
-    if engine == "stream" and (tn, code, memory) != (None, None, None):
-        raise HwgenError("--tn, --code and --memory are of --engine nfu")
+    if engine == "stream" and any(one is not None for one in (tn, code, memory, ports)):
+        raise HwgenError("--tn, --code, --memory and --ports are of --engine nfu")
+    if ports == "stream" and memory == "axi":
+        raise HwgenError("--ports stream needs --memory chip: the program is built in")
     if engine == "nfu" and any(one is not None for one in (cycles, target, pixels, frame)):
         raise HwgenError(
             "--cycles-per-pixel, --fit, --pixels-per-cycle and --frame are of --engine stream"
@@ -84,9 +91,14 @@ def rtl(
             from hwgen.nfu import emit as nfu_emit
 
             plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
-                                         axi=memory == "axi", progress=progress)
+                                         axi=memory == "axi", streamed=ports == "stream",
+                                         progress=progress)
         else:
             plan = _stream(net, out, cycles, target, pixels or 1, size, progress)
+        if engine == "stream" or ports == "stream":
+            from hwgen.sim.plain import write_bench
+
+            write_bench(out)
         write_files(out, read_json(out / "ports.json"), mhz=MHZ if clock is None else clock)
     take_records(net.parent, out, plan["digest"])
     common.say(
@@ -104,17 +116,14 @@ def _stream(
     frame: tuple[int, int] | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The streaming engine and its test bench."""
-    from hwgen.sim.plain import write_bench
+    """The streaming engine."""
     from hwgen.stream import emit
     from hwgen.stream.layer_plan import Options
 
-    plan = emit.write_design(net, out, options=Options(pixels=pixels), cycles_per_pixel=cycles,
+    return emit.write_design(net, out, options=Options(pixels=pixels), cycles_per_pixel=cycles,
                              frame=frame,
                              chip=None if target is None else chip(target, _image_bits(net)),
                              progress=progress)
-    write_bench(out)
-    return plan
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -55,6 +55,9 @@ class Config:
         tn x tn weights; taps; lines of ``finishers`` channels.
     memory_bytes : int
         Of the memory on chip; 0: outside memory behind AXI4.
+    streamed : bool
+        The program is in the memory on chip from the start; images and results come and go as
+        AXI4-Stream.
 
     Raises: ValueError naming the parameter.
     """
@@ -72,6 +75,7 @@ class Config:
     tap_count: int = 512
     par_lines: int = 128
     memory_bytes: int = 1 << 17
+    streamed: bool = False
 
     def __post_init__(self) -> None:
         if self.tn not in SIZES:
@@ -94,6 +98,8 @@ class Config:
         if self.memory_bytes and (self.memory_bytes % 64 or self.memory_bytes > 1 << 30):
             raise ValueError(f"memory_bytes must be a multiple of 64 up to 2**30, "
                              f"not {self.memory_bytes}")
+        if self.streamed and not self.memory_bytes:
+            raise ValueError("memory on chip needed where images come as a stream")
 
     @property
     def multipliers(self) -> bool:

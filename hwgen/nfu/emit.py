@@ -18,8 +18,10 @@ from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
 from hwgen.nfu.config import SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
+from hwgen.nfu.stream_top import StreamTop
 from hwgen.nfu.top import AxiTop, ChipTop, port_list
 from hwgen.progress import Progress, silent
+from hwgen.stream.frame import whole_bytes
 from hwgen.verilog import to_verilog
 
 MEMORY = re.compile(
@@ -27,6 +29,7 @@ MEMORY = re.compile(
     r"(?:  initial begin\n(?:    (?P=name)\[\d+\] = \d+'[dh]0+;\n)+  end\n"
     r"|  integer (?P=name)_place;\n  initial\n    for \(.*\)\n"
     r"      (?P=name)\[(?P=name)_place\] = \d+'[dh]0+;\n)", re.M)
+FILLED = re.compile(r"^(  reg \[\d+:0\] (\w+) \[\d+:0\];\n  initial begin\n    \2\[0\])", re.M)
 STEP = 1 << 12                # memory on chip is a multiple of it
 SAVED = 0.9                   # of the cycles, at most, are left with twice the finishers
 # Bits of an activation, an accumulator, a finished product; tried in this order.
@@ -34,14 +37,15 @@ WIDTHS = ((8, 24, 32), (8, 32, 48), (16, 32, 48), (16, 40, 48))
 
 
 def verilog_of(config: Config, header: str = "") -> str:
-    """Return the Verilog of an NFU, module ``top``."""
+    """Return the Verilog of an NFU that a host starts, module ``top``."""
     make = ChipTop if config.memory_bytes else AxiTop
     return compact(to_verilog(make(config=config), name="top", header=header))
 
 
 def compact(text: str) -> str:
     """Write the zeros that memories begin with as a loop, which synthesis does not read, and say
-    that no word is read while it is written: the schedule sees to that.
+    that no word of those memories, or of one with a program in it, is read while it is written:
+    the schedule sees to that.
     """
     def loop(found: re.Match[str]) -> str:
         name, top = found["name"], found["top"]
@@ -50,7 +54,7 @@ def compact(text: str) -> str:
                 f"  initial for ({name}_place = 0; {name}_place <= {top}; "
                 f"{name}_place = {name}_place + 1)\n    {name}[{name}_place] = 0;\n`endif\n")
 
-    return MEMORY.sub(loop, text)
+    return FILLED.sub(r"  (* no_rw_check *)\n\1", MEMORY.sub(loop, text))
 
 
 def fitted(network: Network, config: Config, progress: Progress = silent) -> Program:
@@ -65,10 +69,11 @@ def fitted(network: Network, config: Config, progress: Progress = silent) -> Pro
     return replace(program, config=replace(config, memory_bytes=size))
 
 
-def choose(network: Network, *, tn: int, code: str, axi: bool,
+def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = False,
            progress: Progress = silent) -> Program:
     """Compile a network for the smallest number formats in which it runs.
 
+    Parameters: as of ``write_design``.
     Raises: HwgenError if a size is none of an NFU's or the network cannot run in any.
     """
     if tn not in SIZES:
@@ -86,7 +91,7 @@ def choose(network: Network, *, tn: int, code: str, axi: bool,
                         total_bits=total_bits, segments=segments,
                         # Lanes of short shifts leave room for more finishers.
                         finishers=tn // 2 if code == "base" else tn // 4,
-                        memory_bytes=0 if axi else 1 << 30)
+                        memory_bytes=0 if axi else 1 << 30, streamed=streamed)
         try:
             program = fitted(network, config, progress)
             break
@@ -114,15 +119,17 @@ def with_finishers(network: Network, program: Program, memory: int,
 
 
 def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide", axi: bool = False,
-                 config: Config | None = None, progress: Progress = silent) -> dict[str, Any]:
+                 streamed: bool = False, config: Config | None = None,
+                 progress: Progress = silent) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
 
     Parameters
     ----------
     net_path, out : Path
         A network file; the folder.
-    tn, code, axi
-        Lanes, a name of WeightCode, memory outside; the rest is chosen for the network.
+    tn, code, axi, streamed
+        Lanes, a name of WeightCode, memory outside, ports of a streaming engine; the rest is
+        chosen for the network.
     config : Config, optional
         In their place; only its memory is fitted.
 
@@ -132,16 +139,22 @@ def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide",
     network = netfile.load(Path(net_path))
     out = make_folder(out)
     program = (fitted(network, config, progress) if config is not None
-               else choose(network, tn=tn, code=code, axi=axi, progress=progress))
+               else choose(network, tn=tn, code=code, axi=axi, streamed=streamed,
+                           progress=progress))
     progress("Verilog", 0, 1)
-    text = verilog_of(program.config, header_lines(network, program.config))
-    plan = plan_json(program)
+    header, plan = header_lines(network, program.config), plan_json(program)
+    if program.config.streamed:
+        top = StreamTop(program=program, network=network)
+        text, ports = compact(to_verilog(top, name="top", header=header)), stream_ports(network, top)
+        plan |= {"interval": top.interval, "latency": top.latency}
+    else:
+        text, ports = verilog_of(program.config, header), ports_json(network, program)
     if not (out / "net.npz").exists() or Path(net_path).resolve() != (out / "net.npz").resolve():
         netfile.save(network, out / "net.npz")
     write_atomic(out / "top.v", text)
     write_atomic(out / "program.bin", program.image)
     write_json(out / "nfu.json", {"digest": network.digest, **program.config.to_json()})
-    write_json(out / "ports.json", ports_json(network, program))
+    write_json(out / "ports.json", ports)
     write_json(out / "plan.json", plan)
     progress("Verilog", 1, 1)
     return plan
@@ -151,9 +164,10 @@ def header_lines(network: Network, config: Config) -> str:
     """Return the first lines of the Verilog: what it is and which network it was made for."""
     kind = "unmodified DianNao" if config.multipliers else "NFU"
     where = f"{config.memory_bytes} bytes on chip" if config.memory_bytes else "AXI4 memory"
+    ports = ("s_axis: pixels in; m_axis: results out; see ports.json" if config.streamed
+             else "s_axil: registers, see docs/nfu.md")
     return (f"hwgen {hwgen.__version__}, {kind}, {config.tn} x {config.tn} lanes, {where}\n"
-            f"network sha256 {network.digest}\n"
-            "clk, rst (synchronous); s_axil: registers, see docs/nfu.md")
+            f"network sha256 {network.digest}\nclk, rst (synchronous); {ports}")
 
 
 def ports_json(network: Network, program: Program) -> dict[str, Any]:
@@ -171,6 +185,23 @@ def ports_json(network: Network, program: Program) -> dict[str, Any]:
         "interval": found.cycles, "latency": found.cycles,
         "inputs": [_region(region) for region in program.inputs],
         "results": [_region(region) for region in program.results],
+    }
+
+
+def stream_ports(network: Network, top: StreamTop) -> dict[str, Any]:
+    """Return the content of ports.json of an NFU with the ports of a streaming engine."""
+    sides = {}
+    for key, prefix, format, names in (
+            ("input", "s_axis", top.input, [f"channel_{n}" for n in range(top.input.lanes)]),
+            ("output", "m_axis", top.output, top.names)):
+        fields = [{"name": name, **field}
+                  for name, field in zip(names, format.fields(), strict=True)]
+        sides[key] = {"prefix": prefix, "bits": whole_bytes(format.bits), "beats": format.beats,
+                      "fields": fields}
+    return {
+        "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "nfu",
+        "top": "top", "clock": "clk", "reset": "rst", **sides, "frame_error": "frame_error",
+        "interval": top.interval, "latency": top.latency, "taps": [],
     }
 
 

@@ -28,6 +28,7 @@ from hwgen.nfu.compiler.plan import Plan, joined_jobs, refine
 from hwgen.nfu.compiler.schedule import Scheduler
 from hwgen.nfu.compiler.tasks import Task, Term, tasks_of
 from hwgen.nfu.compiler.views import (
+    Fold,
     Region,
     View,
     flattened,
@@ -145,11 +146,23 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
         changed, rounds = all_paired(network, config.tn)
     edged = frozenset(name for names in rounds for name, how in names.items() if how.phase)
     program = _Compiler(changed, config, fold, sort, progress, edged, network).run()
+    if config.streamed and fold and not _streamable(program):
+        return compile_network(network, config, fold=False, sort=sort, pair=pair,
+                               progress=progress)
     for region in program.results:
         for names in reversed(rounds):
             if region.layer in names:
                 region.gather = unpaired_places(region.gather, names[region.layer])
     return replace(program, digest=network.digest)
+
+
+def _streamable(program: Program) -> bool:
+    """Tell whether one window over the pixels, as they come, makes all of the input."""
+    if len(program.inputs) != 1:
+        return False
+    fold = program.inputs[0].fold
+    return fold is None or all(
+        fold.padding[axis] <= fold.dilation[axis] * (fold.kernel[axis] - 1) for axis in range(2))
 
 
 def arranged_first(network: Network, config: Config, *, fold: bool = True,
@@ -304,11 +317,11 @@ class _Compiler:
         if not taps or -(-len(taps) * layer.channels // tn) >= (
                 len(taps) * -(-layer.channels // tn)):
             return None
-        key = (tuple(taps), term.stride, term.padding, term.dilation)
+        key = Fold(term.kernel, tuple(taps), term.stride, term.padding, term.dilation)
         if key not in self.inputs:
             self.inputs[key] = folded_view(
                 layer.name, self.network.tensors[layer.name], task.tensor.height,
-                task.tensor.width, tn, taps, term.stride, term.padding, term.dilation)
+                task.tensor.width, tn, key)
         weight = np.concatenate([term.weight[:, :, r, s] for r, s in taps], axis=1)
         return Term(term.layer, term.source, weight[:, :, None, None]), self.inputs[key]
 

@@ -14,6 +14,21 @@ import numpy as np
 from hwgen.layers import Int64Array, Tensor
 
 
+@dataclass(frozen=True)
+class Fold:
+    """The windows that a folded input consists of: channel ``t * C + c`` is channel c of tap t.
+
+    Parameters: kernel, its rows and columns; taps, (row, column) of the places under it that are
+    kept; stride, padding, dilation, as of a Conv2d.
+    """
+
+    kernel: tuple[int, int]
+    taps: tuple[tuple[int, int], ...]
+    stride: tuple[int, int]
+    padding: tuple[int, ...]
+    dilation: tuple[int, int]
+
+
 @dataclass(eq=False)
 class Region:
     """A stored tensor.
@@ -31,6 +46,8 @@ class Region:
         an input and anything in a result. Of raw ones (tiles / pieces, ...).
     pieces : int
         Of an accumulator; 1 for codes.
+    fold : Fold, optional
+        Of an input that is stored window by window.
     address : int
         Bytes; set by the memory map.
     """
@@ -42,6 +59,7 @@ class Region:
     width: int
     gather: Int64Array
     pieces: int = 1
+    fold: Fold | None = None
     address: int = -1
 
     @property
@@ -181,19 +199,17 @@ def joined(views: list[View]) -> View:
     )
 
 
-def folded_view(layer: str, source: Tensor, height: int, width: int, tn: int,
-                taps: list[tuple[int, int]], stride: tuple[int, int],
-                padding: tuple[int, ...], dilation: tuple[int, int]) -> View:
+def folded_view(layer: str, source: Tensor, height: int, width: int, tn: int, fold: Fold) -> View:
     """Return a view whose channels are (tap, channel) pairs under a kernel, pixel by output pixel.
 
     A convolution of few channels becomes one of 1x1 kernels, its taps spread over the lanes.
-    Parameters: height, width of the output; taps, (row, column) of the kernel.
+    Parameters: height, width of the output.
     """
-    rows = np.arange(height)[:, None] * stride[0] - padding[0]
-    columns = np.arange(width)[None, :] * stride[1] - padding[1]
+    rows = np.arange(height)[:, None] * fold.stride[0] - fold.padding[0]
+    columns = np.arange(width)[None, :] * fold.stride[1] - fold.padding[1]
     planes = []
-    for r, s in taps:
-        y, x = rows + r * dilation[0], columns + s * dilation[1]
+    for r, s in fold.taps:
+        y, x = rows + r * fold.dilation[0], columns + s * fold.dilation[1]
         inside = (y >= 0) & (y < source.height) & (x >= 0) & (x < source.width)
         for channel in range(source.channels):
             flat = (channel * source.height + y) * source.width + x
@@ -203,7 +219,7 @@ def folded_view(layer: str, source: Tensor, height: int, width: int, tn: int,
     flat_places = np.full((tiles * tn, height, width), -1, np.int64)
     flat_places[:count] = planes
     gather = flat_places.reshape(tiles, tn, height, width).transpose(0, 2, 3, 1)
-    region = Region(layer, "codes", tiles, height, width, np.ascontiguousarray(gather))
+    region = Region(layer, "codes", tiles, height, width, np.ascontiguousarray(gather), fold=fold)
     tile, lane = np.divmod(np.arange(count), tn)
     return View((Part(region, tiles, height, width),), np.zeros(count, np.int64), tile, lane,
                  source.lo or 0, source.hi or 0)
