@@ -188,20 +188,24 @@ def ports_json(network: Network, program: Program) -> dict[str, Any]:
     }
 
 
-def stream_ports(network: Network, top: StreamTop) -> dict[str, Any]:
-    """Return the content of ports.json of an NFU with the ports of a streaming engine."""
-    sides = {}
+def stream_ports(network: Network, top: StreamTop, instance: str = "") -> dict[str, Any]:
+    """Return the content of ports.json of an NFU with the ports of a streaming engine.
+
+    Parameters: instance, its name in a top with several.
+    """
+    sides, before = {}, f"{instance}_" if instance else ""
     for key, prefix, format, names in (
             ("input", "s_axis", top.input, [f"channel_{n}" for n in range(top.input.lanes)]),
             ("output", "m_axis", top.output, top.names)):
         fields = [{"name": name, **field}
                   for name, field in zip(names, format.fields(), strict=True)]
-        sides[key] = {"prefix": prefix, "bits": whole_bytes(format.bits), "beats": format.beats,
-                      "fields": fields}
+        sides[key] = {"prefix": before + prefix, "bits": whole_bytes(format.bits),
+                      "beats": format.beats, "fields": fields}
     return {
         "format": 1, "digest": network.digest, "version": hwgen.__version__, "engine": "nfu",
-        "top": "top", "clock": "clk", "reset": "rst", **sides, "frame_error": "frame_error",
-        "interval": top.interval, "latency": top.latency, "taps": [],
+        "top": "top", "clock": "clk", "reset": "rst", **sides,
+        "frame_error": f"{before}frame_error", "interval": top.interval,
+        "latency": top.latency, "taps": [],
     }
 
 

@@ -47,10 +47,10 @@ class StreamTop(wiring.Component):
                          act_bits=config.act_bits)
         self.drain = Drain(readings=readings(program, network, self.output), format=self.output,
                            words=words, word_bits=bits)
-        # The first result is offered ``drain.cycles`` after the program's end, one more behind each
-        # that was taken; a cycle after the last one the next image may enter.
-        first = self.feed.cycles + estimate(program).cycles + self.drain.cycles
-        self.latency = first + (self.output.beats - 1) * (self.drain.cycles + 1)
+        # A result is offered ``drain.cycles`` after the program's end or the one before was taken;
+        # a cycle after the last one the next image may enter.
+        self.latency = (self.feed.cycles + estimate(program).cycles
+                        + self.output.beats * self.drain.cycles)
         self.interval = self.latency + 1
         self.names = [f"score_{n}" for n in range(self.output.lanes)]
         if isinstance(network.output, ArgMax):

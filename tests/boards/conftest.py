@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.boards.tiny import write_tiny
+from tests.boards.tiny import write_tiny, write_tiny_nfu
 
 
 @pytest.fixture(scope="session")
 def tiny_design(build_once) -> Path:
     """A design folder of the smallest network; not to be written in."""
     return build_once("tiny_design", write_tiny)
+
+
+@pytest.fixture(scope="session")
+def tiny_nfu(build_once) -> Path:
+    """The same network on an NFU that holds its program; not to be written in."""
+    return build_once("tiny_nfu", write_tiny_nfu)

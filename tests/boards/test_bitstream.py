@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
@@ -13,6 +14,7 @@ from hwgen.boards.targets import find_target
 from hwgen.errors import HwgenError
 from hwgen.tools import nextpnr
 from tests.boards.designs import DIGEST, echo
+from tests.boards.tiny import write_tiny_nfu
 
 KEYS = {"digest", "board", "lut", "bram", "fmax_mhz", "clock_mhz", "images_per_second", "seconds",
         "sha256", "tools"}
@@ -170,10 +172,24 @@ def test_options_wrong(tmp_path, options, message):
 
 def test_another_engine(tmp_path):
     folder = echo(tmp_path)
-    text = (folder / "ports.json").read_text().replace('"stream"', '"nfu"')
+    text = (folder / "ports.json").read_text().replace('"stream"', '"cpu"')
     (folder / "ports.json").write_text(text)
-    with pytest.raises(HwgenError, match=r"boards take the engine stream so far, not nfu"):
+    with pytest.raises(HwgenError, match=r"an engine of stream, nfu needed, not cpu"):
         make_bitstream(folder, board="icebreaker")
+
+
+def test_nfu_that_waits_for_a_host(tmp_path):
+    folder = write_tiny_nfu(tmp_path / "host", streamed=False)
+    with pytest.raises(HwgenError, match="hwgen rtl --engine nfu --ports stream makes it"):
+        make_bitstream(folder, board="ulx3s")
+
+
+def test_nfu_too_large(monkeypatch, tiny_nfu, tmp_path):
+    """The LUTs needed and there; no plan of another engine is named."""
+    folder = shutil.copytree(tiny_nfu, tmp_path / "nfu")
+    Fake(monkeypatch, lut=8641)
+    with pytest.raises(HwgenError, match=r"alone needs 8641 LUTs, tang-nano-9k has 8640$"):
+        make_bitstream(folder, board="tang-nano-9k")
 
 
 def test_image_too_large(tmp_path):

@@ -114,35 +114,40 @@ def pixels(image: np.ndarray) -> bytes:
     return image.transpose(1, 2, 0).astype(np.uint8).tobytes()
 
 
-@pytest.fixture(scope="module")
-def came(build_once, tmp_path_factory, tiny_design, images):
-    """What the board answered to each step, and its ports.json, from one build and one run."""
+@pytest.fixture(scope="module",
+                params=["stream", pytest.param("nfu", marks=pytest.mark.slow)])
+def came(build_once, tmp_path_factory, images, request):
+    """What the board answered to each step, and its ports.json, from one build and one run of each
+    engine.
+    """
+    engine = request.param
+    design = request.getfixturevalue("tiny_design" if engine == "stream" else "tiny_nfu")
     simulator = Simulator.ICARUS if tools.find_icarus() else Simulator.VERILATOR
     if simulator is Simulator.VERILATOR:
         tools.verilator_environment()
 
     def make(folder):
         core = Core(
-            design=read_design(tiny_design), streams=read_streams(tiny_design), baud=BAUD,
+            design=read_design(design), streams=read_streams(design), baud=BAUD,
             clock_hz=round(1e9 / PERIOD_NS), timeout_bytes=TIMEOUT_BYTES,
         )
         (folder / "board.v").write_text(core_verilog(core))
 
-    folder = build_once("board_top", make)
+    folder = build_once(f"board_top_{engine}", make)
+    ports = json.loads((design / "ports.json").read_text())
     source = Source(
-        (folder / "board.v", tiny_design / "top.v"), "board", read=(("board", "tx"),),
+        (folder / "board.v", design / "top.v"), "board", read=(("board", "tx"),),
         write=("clk", "rst", "rx"),
     )
     built = build(source, simulator, folder / "sim")
     tmp = tmp_path_factory.mktemp("board_top")
     run(built, module="tests.boards.link_bench", folder=tmp, log=tmp / "sim.log",
-        plusargs={"job": write_job(tmp, images)})
+        plusargs={"job": write_job(tmp, images, QUIET_NS + PERIOD_NS * ports["latency"])})
     found = json.loads((tmp / "came.json").read_text())
-    ports = json.loads((tiny_design / "ports.json").read_text())
     return {name: answers(bytes.fromhex(text)) for name, text in found.items()}, ports
 
 
-def write_job(tmp, images):
+def write_job(tmp, images, quiet_ns):
     steps = [("identify", frame(1, 200), 0)]
     steps += [(f"image {n}", frame(2, n, pixels(image)), 0) for n, image in enumerate(images)]
     together = [frame(2, 100 + n, pixels(image)) for n, image in enumerate(images[:8])]
@@ -153,7 +158,7 @@ def write_job(tmp, images):
         steps.append((name, case.send, case.low_ns))
         steps.append((f"{name}, next", frame(2, n, pixels(images[n % IMAGES])), 0))
     (tmp / "job.json").write_text(json.dumps({
-        "out": str(tmp / "came.json"), "period_ns": PERIOD_NS, "baud": BAUD, "quiet_ns": QUIET_NS,
+        "out": str(tmp / "came.json"), "period_ns": PERIOD_NS, "baud": BAUD, "quiet_ns": quiet_ns,
         "steps": [{"name": name, "send": send.hex(), "low_ns": low} for name, send, low in steps],
     }))
     return tmp / "job.json"
@@ -181,8 +186,9 @@ def test_identity(came):
     found, ports = came
     [(kind, sequence, payload)] = found["identify"]
     assert (kind, sequence) == (0x81, 200)
+    engine = {"stream": 1, "nfu": 2}[ports["engine"]]
     assert struct.unpack("<BBHHI32s", payload) == (
-        1, 1, LENGTH, ports["output"]["bits"] // 8, round(1e6 / PERIOD_NS),
+        1, engine, LENGTH, ports["output"]["bits"] // 8, round(1e6 / PERIOD_NS),
         bytes.fromhex(tiny_network().digest),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hwgen import netfile
 from hwgen.network import ArgMax, Conv2d, Dense, Flatten, Input, Network, Requantise
+from hwgen.nfu import emit as nfu_emit
 from hwgen.stream.emit import write_design
 
 
@@ -32,4 +33,12 @@ def write_tiny(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     netfile.save(tiny_network(), folder / "net.npz")
     write_design(folder / "net.npz", folder)
+    return folder
+
+
+def write_tiny_nfu(folder: Path, *, streamed: bool = True) -> Path:
+    """Write a design folder of it on an NFU, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    netfile.save(tiny_network(), folder / "net.npz")
+    nfu_emit.write_design(folder / "net.npz", folder, tn=4, streamed=streamed)
     return folder

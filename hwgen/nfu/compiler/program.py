@@ -146,7 +146,7 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
         changed, rounds = all_paired(network, config.tn)
     edged = frozenset(name for names in rounds for name, how in names.items() if how.phase)
     program = _Compiler(changed, config, fold, sort, progress, edged, network).run()
-    if config.streamed and fold and not _streamable(program):
+    if config.streamed and len(program.inputs) > 1:       # pixels come once, by one window
         return compile_network(network, config, fold=False, sort=sort, pair=pair,
                                progress=progress)
     for region in program.results:
@@ -154,15 +154,6 @@ def compile_network(network: Network, config: Config, *, fold: bool = True, sort
             if region.layer in names:
                 region.gather = unpaired_places(region.gather, names[region.layer])
     return replace(program, digest=network.digest)
-
-
-def _streamable(program: Program) -> bool:
-    """Tell whether one window over the pixels, as they come, makes all of the input."""
-    if len(program.inputs) != 1:
-        return False
-    fold = program.inputs[0].fold
-    return fold is None or all(
-        fold.padding[axis] <= fold.dilation[axis] * (fold.kernel[axis] - 1) for axis in range(2))
 
 
 def arranged_first(network: Network, config: Config, *, fold: bool = True,
