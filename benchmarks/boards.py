@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.boards [--design NAME=DIR]... [--boards NAME,...] [--out DIR] [--jobs 1]
 [--json FILE]``. The network is the demo's, ``digits`` (of the last ``hwgen demo``, or trained now),
-or that of a folder of ``hwgen rtl``, LeNet-5's for example. One that a board does not hold is
-planned anew with ``hwgen rtl --fit BOARD``. A bitstream that lies in OUT from an earlier run of the
+or that of a folder of ``hwgen rtl``, LeNet-5's for example, or one of ``--engine nfu --ports
+stream``. A streaming engine that a board does not hold is planned anew with ``hwgen rtl --fit
+BOARD``. A bitstream that lies in OUT from an earlier run of the
 same Verilog is not built again; ``--jobs`` builds several at once. FILE keeps the rows of other
 networks and boards.
 """
@@ -29,7 +30,7 @@ DEMO = Path("build/demo")
 OUT = Path("build/bench/boards")
 SEEDS = ("1", "2", "3")
 FILES = ("net.npz", "top.v", "ports.json", "plan.json")
-KEYS = ("lut", "lut_engine", "ff", "bram", "fmax_mhz", "clock_mhz", "images_per_second",
+KEYS = ("engine", "lut", "lut_engine", "ff", "bram", "fmax_mhz", "clock_mhz", "images_per_second",
         "link_images_per_second", "seed", "seconds", "sha256", "digest", "tools")
 
 
@@ -89,28 +90,30 @@ def build(design: str, source: Path, board: str, out: Path) -> dict[str, Any]:
         for name in FILES:
             shutil.copyfile(source / name, folder / name)
         refused = bitstream(folder, board)
-        if refused and " needs " in refused:
+        engine = read_json(folder / "ports.json")["engine"]
+        if refused and " needs " in refused and engine == "stream":
             row["refused_whole"] = refused
             refused = hwgen("rtl", str(source / "net.npz"), "--out", str(folder), "--fit", board)
             refused = refused or bitstream(folder, board)
         if refused:
             return {**row, "refused": refused}
     found, plan = read_json(report), read_json(folder / "plan.json")
-    return {**row, "fitted": plan["chip"] == board, "interval": plan["interval"],
+    return {**row, "fitted": plan.get("chip") == board, "interval": plan["interval"],
             **{key: found[key] for key in KEYS}}
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the figures."""
     console = Console(markup=False, highlight=False, width=140)
-    table = Table("network", "board", "cycles", "LUT", "BRAM", "Fmax", "clock", "images/s",
-                  "by cable", "s", "sha256", box=None)
+    table = Table("network", "board", "engine", "cycles", "LUT", "BRAM", "Fmax", "clock",
+                  "images/s", "by cable", "s", "sha256", box=None)
     for row in rows:
         if "refused" in row:
             console.print(f"{row['design']} on {row['board']}: {row['refused']}")
             continue
         fitted = " (--fit)" if row["fitted"] else ""
-        table.add_row(row["design"] + fitted, row["board"], f"{row['interval']:,}", *(
+        what = row["design"] + fitted, row["board"], row["engine"], f"{row['interval']:,}"
+        table.add_row(*what, *(
             "-" if row[key] is None else f"{row[key]:,}" for key in KEYS
             if key in ("lut", "bram", "fmax_mhz", "clock_mhz", "images_per_second",
                        "link_images_per_second", "seconds")

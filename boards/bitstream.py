@@ -98,9 +98,9 @@ def make_bitstream(
     Parameters
     ----------
     directory : Path
-        Made by ``hwgen rtl``, an engine with streams. The bitstream, netlists and logs go to its folder
-        ``bitstream-BOARD``; those of a run that failed are in ``bitstream-BOARD.partial``, and
-        nothing else has changed then.
+        Made by ``hwgen rtl``, an engine with streams. The bitstream, netlists and logs go to its
+        folder ``bitstream-BOARD``; those of a run that failed are in ``bitstream-BOARD.partial``,
+        and nothing else has changed then.
     board : str
         A name of ``hwgen.boards.board``.
     clock_mhz : float, optional

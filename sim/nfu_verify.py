@@ -30,8 +30,8 @@ from hwgen.sim.build import Simulator
 from hwgen.sim.confusion import confusion
 from hwgen.sim.design import verilog_digest
 from hwgen.sim.nfu import Ran
-from hwgen.sim.verify import verify as verify_stream
 from hwgen.sim.vectors import check_images, random_images
+from hwgen.sim.verify import verify as verify_stream
 
 BATCH = 10                    # images a run of the simulator
 PATIENCE = 20                 # times the estimate, after which a run counts as stuck

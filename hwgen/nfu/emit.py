@@ -145,7 +145,8 @@ def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide",
     header, plan = header_lines(network, program.config), plan_json(program)
     if program.config.streamed:
         top = StreamTop(program=program, network=network)
-        text, ports = compact(to_verilog(top, name="top", header=header)), stream_ports(network, top)
+        text = compact(to_verilog(top, name="top", header=header))
+        ports = stream_ports(network, top)
         plan |= {"interval": top.interval, "latency": top.latency}
     else:
         text, ports = verilog_of(program.config, header), ports_json(network, program)

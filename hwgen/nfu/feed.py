@@ -58,7 +58,9 @@ class Feed(wiring.Component):
     Latency: 0 cycles. Interval: ``region.tiles`` cycles a beat of ``i``.
     """
 
-    def __init__(self, *, region: Region, format: BeatFormat, word_bits: int, act_bits: int) -> None:
+    def __init__(
+        self, *, region: Region, format: BeatFormat, word_bits: int, act_bits: int
+    ) -> None:
         self.region, self.format = region, format
         self.word_bits, self.act_bits = word_bits, act_bits
         self.window = None if region.fold is None else _window(region, format)

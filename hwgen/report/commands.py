@@ -62,8 +62,9 @@ def _compress(material: Material) -> list[str]:
 def _rtl(material: Material) -> list[str]:
     plan, config = material.files["plan"], material.value("plan", "config")
     if plan.get("engine") == "nfu" and isinstance(config, dict):
-        return ["--engine", "nfu", *_number("--tn", config.get("tn")),
-                "--code", str(config.get("code"))]
+        words = ["--engine", "nfu", *_number("--tn", config.get("tn")),
+                 "--code", str(config.get("code"))]
+        return [*words, "--ports", "stream"] if config.get("streamed") else words
     layer, budget = material.network.input, plan.get("budget")
     pixels = layer.height * layer.width
     if is_number(budget) and budget > pixels and budget % pixels == 0:

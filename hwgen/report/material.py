@@ -142,7 +142,9 @@ def read_material(directory: Path) -> Material:
     if _is_there(directory / "before.npz", "hwgen compress", missing):
         before = _read_before(directory / "before.npz")
     samples, windows = None, []
-    if files.get("plan", {}).get("engine") != "nfu":       # its results lie in memory
+    plan = files.get("plan", {})
+    config = plan.get("config") if plan.get("engine") == "nfu" else {"streamed": True}
+    if isinstance(config, dict) and config.get("streamed"):    # other NFUs' results lie in memory
         if _is_there(directory / "samples.npz", "hwgen verify", missing):
             samples = _read_samples(directory / "samples.npz", network)
         if _is_there(directory / "trace.json", "hwgen verify, with all layers,", missing):

@@ -165,6 +165,12 @@ def test_nfu_has_no_ports_to_show(tmp_path: Path) -> None:
     assert read_material(tmp_path).missing == []
 
 
+def test_streamed_nfu_has_ports_to_show(tmp_path: Path) -> None:
+    fill(tmp_path, network(), plan={"engine": "nfu", "config": {"streamed": True}})
+    (tmp_path / "trace.json").unlink()
+    assert "trace.json" in read_material(tmp_path).missing[0]
+
+
 # --- the search -----------------------------------------------------------------------------------
 
 
@@ -206,6 +212,8 @@ def test_no_search(tmp_path: Path, found: Any) -> None:
     ({"budget": 25}, "hwgen rtl net.npz --out DIR hwgen verify"),        # a padded image's cycles
     ({"engine": "nfu", "config": {"tn": 8, "code": "narrow"}},
      "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow hwgen verify"),
+    ({"engine": "nfu", "config": {"tn": 8, "code": "narrow", "streamed": True}},
+     "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow --ports stream hwgen verify"),
 ])
 def test_command_of_the_engine(tmp_path: Path, plan: dict[str, Any], words: str) -> None:
     assert words in shown(fill(tmp_path, network(), plan=plan)).text
