@@ -103,8 +103,17 @@ def test_every_memory_is_marked(memory_bytes):
     assert set(memories) == {"  (* no_rw_check *)\n"}
 
 
+def test_memory_with_a_program_is_marked(folder, tmp_path):
+    write_design(folder / "net.npz", tmp_path / "rtl", tn=4, streamed=True)
+    text = (tmp_path / "rtl" / "top.v").read_text()
+    assert re.search(r"^  \(\* no_rw_check \*\)\n  reg \[31:0\] \w+ \[\d+:0\];\n  initial begin\n"
+                     r"    \w+\[0\] = 32'[hd]\w+;\n", text, re.M)
+
+
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--engine", "stream", "--tn", "8"], "--tn, --code and --memory are of --engine nfu"),
+    (["--engine", "stream", "--tn", "8"], "--tn, --code, --memory and --ports are of --engine nfu"),
+    (["--engine", "nfu", "--ports", "stream", "--memory", "axi"],
+     "--ports stream needs --memory chip"),
     (["--engine", "nfu", "--tn", "12"], "--tn must be one of 4, 8, 16, 32, not 12"),
 ])
 def test_command_line_refuses(folder, tmp_path, arguments, words):
