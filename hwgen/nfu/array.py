@@ -35,7 +35,7 @@ MARKS = data.StructLayout({"valid": 1, "first": 1, "last": 1, "ending": 1})
 class LaneArray(wiring.Component):
     """The lanes, trees and accumulators, NBin, SB and the partial sums of NBout.
 
-    Parameters: config.
+    Parameters: config; weights, what is in SB from the start: then nothing is written to it.
 
     Members
     -------
@@ -51,8 +51,8 @@ class LaneArray(wiring.Component):
     ``max_latency`` of maxima.
     """
 
-    def __init__(self, *, config: Config) -> None:
-        self.config = config
+    def __init__(self, *, config: Config, weights: bytes = b"") -> None:
+        self.config, self.weights = config, weights
         self.neurons = [Neuron(config=config) for _ in range(config.tn)]
         self.latency = 3 + self.neurons[0].latency + Accumulators.latency
         self.max_latency = 3 + Maxima.latency
@@ -147,12 +147,23 @@ class LaneArray(wiring.Component):
     def _weights(self, m: Module, platform: Any) -> Signal:
         """SB and its output register: the codes of stage 6."""
         config = self.config
+        bits = config.tn * config.tn * config.weight_bits
+        codes = Signal(bits, name="codes", reset_less=True)
+        line = Signal.like(self.sb_line, name="sb_line_4", reset_less=True)
+        m.d.sync += line.eq(self.sb_line)
+        if self.weights:
+            size = config.sb_words * config.word_bytes
+            lines = [int.from_bytes(self.weights[at : at + size], "little") & (1 << bits) - 1
+                     for at in range(0, len(self.weights), size)]
+            m.submodules.sb = rom = memory.Memory(shape=unsigned(bits), depth=max(len(lines), 2),
+                                                  init=lines)
+            read = rom.read_port()
+            m.d.comb += [read.en.eq(1), read.addr.eq(line)]
+            m.d.sync += codes.eq(read.data)
+            return codes
         store = LineMemory(words=config.sb_words, word_bits=8 * config.word_bytes,
                            lines=config.sb_lines)
         add(m, platform, "sb", store)
-        codes = Signal(config.tn * config.tn * config.weight_bits, name="codes", reset_less=True)
-        line = Signal.like(self.sb_line, name="sb_line_4", reset_less=True)
-        m.d.sync += line.eq(self.sb_line)
         m.d.comb += [store.line.eq(line), store.write.eq(self.sb_write),
                      store.write_line.eq(self.sb_write_line), store.write_word.eq(self.sb_word),
                      store.write_data.eq(self.sb_data)]

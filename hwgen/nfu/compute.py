@@ -48,7 +48,7 @@ class Compute(wiring.Component):
     Fields are taken by the array and by the finisher as late as they need them. B starts so that
     A's last code is written before B's first pixel is finished; maxima are not overlapped.
 
-    Parameters: config.
+    Parameters: config; weights, as of LaneArray.
 
     Members
     -------
@@ -60,9 +60,10 @@ class Compute(wiring.Component):
     read_line : In, codes : Out, the codes of NBout, 1 cycle behind.
     """
 
-    def __init__(self, *, config: Config) -> None:
+    def __init__(self, *, config: Config, weights: bytes = b"") -> None:
         self.config = config
-        self.walk, self.array = Walk(config=config), LaneArray(config=config)
+        self.walk = Walk(config=config)
+        self.array = LaneArray(config=config, weights=weights)
         self.finisher = Finisher(config=config)
         super().__init__({
             "start": In(1), "stop": In(1), "fields": In(fields_layout(*used_fields(config))),

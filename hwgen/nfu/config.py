@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 SIZES = (4, 8, 16, 32)
+MOST_LINES = 1 << 16          # of a buffer: what an instruction can name
 CHANNEL_BYTES = 16            # of one channel's finishing parameters, one digit (see isa.PARAMETER)
 TAP_BYTES = 4
 
@@ -56,8 +57,8 @@ class Config:
     memory_bytes : int
         Of the memory on chip; 0: outside memory behind AXI4.
     streamed : bool
-        The program is in the memory on chip from the start; images and results come and go as
-        AXI4-Stream.
+        The program is in the memory on chip from the start, all weights are in SB, which is as
+        large as they need and cannot be loaded; images and results come and go as AXI4-Stream.
 
     Raises: ValueError naming the parameter.
     """
@@ -93,8 +94,9 @@ class Config:
             raise ValueError(f"finishers must divide {self.tn}, not be {self.finishers}")
         for name in ("nbin_lines", "nbout_lines", "sb_lines", "tap_count", "par_lines"):
             value = getattr(self, name)
-            if value not in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192):
-                raise ValueError(f"{name} must be a power of two from 16 to 8192, not {value}")
+            if value not in [1 << n for n in range(4, MOST_LINES.bit_length())]:
+                raise ValueError(
+                    f"{name} must be a power of two from 16 to {MOST_LINES}, not {value}")
         if self.memory_bytes and (self.memory_bytes % 64 or self.memory_bytes > 1 << 30):
             raise ValueError(f"memory_bytes must be a multiple of 64 up to 2**30, "
                              f"not {self.memory_bytes}")

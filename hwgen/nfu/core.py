@@ -184,15 +184,15 @@ class Dispatcher(wiring.Component):
 class Core(wiring.Component):
     """An NFU between a memory and whoever starts it.
 
-    Parameters: config.
+    Parameters: config; weights, as of LaneArray.
 
     Members
     -------
     start, entry, clear : In; status : Out. memory : the port.
     """
 
-    def __init__(self, *, config: Config) -> None:
-        self.config = config
+    def __init__(self, *, config: Config, weights: bytes = b"") -> None:
+        self.config, self.weights = config, weights
         super().__init__({
             "start": In(1), "entry": In(32), "clear": In(1), "status": Out(STATUS),
             "memory": Out(MemorySignature(word_bits=8 * config.word_bytes)),
@@ -201,7 +201,8 @@ class Core(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config = self.config
-        dispatcher, compute = Dispatcher(config=config), Compute(config=config)
+        dispatcher = Dispatcher(config=config)
+        compute = Compute(config=config, weights=self.weights)
         loader, storer = Loader(config=config), Storer(config=config)
         for name, part in (("dispatcher", dispatcher), ("loader", loader), ("compute", compute),
                            ("storer", storer)):

@@ -16,7 +16,7 @@ from hwgen.files import make_folder, write_atomic, write_json
 from hwgen.network import Activation, ArgMax, Network
 from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
-from hwgen.nfu.config import SIZES, Config, WeightCode
+from hwgen.nfu.config import MOST_LINES, SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
 from hwgen.nfu.stream_top import StreamTop
 from hwgen.nfu.top import AxiTop, ChipTop, port_list
@@ -58,7 +58,8 @@ def compact(text: str) -> str:
 
 
 def fitted(network: Network, config: Config, progress: Progress = silent) -> Program:
-    """Compile a network; memory on chip becomes as large as the network needs.
+    """Compile a network; memory on chip becomes as large as the network needs, and so does SB where
+    the weights are in it from the start.
 
     Raises: HwgenError if the network cannot run.
     """
@@ -66,7 +67,14 @@ def fitted(network: Network, config: Config, progress: Progress = silent) -> Pro
     if not config.memory_bytes:
         return program
     size = -(-program.size // STEP) * STEP
-    return replace(program, config=replace(config, memory_bytes=size))
+    config = replace(config, memory_bytes=size)
+    if config.streamed:
+        lines = len(program.weights) // (config.sb_words * config.word_bytes)
+        if lines > MOST_LINES:
+            raise HwgenError(f"Weights of at most {MOST_LINES} lines of SB needed, not {lines}: "
+                             "a larger --tn makes them fewer")
+        config = replace(config, sb_lines=max(512, 1 << (lines - 1).bit_length()))
+    return replace(program, config=config)
 
 
 def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = False,

@@ -65,7 +65,7 @@ class StreamTop(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        core = Core(config=self.program.config)
+        core = Core(config=self.program.config, weights=self.program.weights)
         guard, out = FrameGuard(format=self.input), FrameOut(format=self.output)
         memory = ChipMemory(word_bits=self.bits, words=self.words, image=self.program.image)
         feed, drain = self.feed, self.drain

@@ -61,9 +61,20 @@ def two_windows() -> Network:
                                         int64([0]))))
 
 
+def broken(network: Network) -> StreamTop:
+    """An NFU with one bit of its weights the other way round."""
+    program = compile_network(network, STREAMED)
+    weights = bytearray(program.weights)
+    place = next(n for n, byte in enumerate(weights) if byte)
+    weights[place] ^= weights[place] & -weights[place]
+    return StreamTop(program=replace(program, weights=bytes(weights)), network=network)
+
+
 def make(networks: Sequence[Network], folder: Path) -> None:
     tops = [StreamTop(program=compile_network(network, STREAMED), network=network)
             for network in networks]
+    tops.append(broken(networks[0]))
+    networks = [*networks, networks[0]]
     write_atomic(folder / "batch.v", compact(to_verilog(Tops(tops=tops), name="batch")))
     write_json(folder / "ports.json", [
         stream_ports(network, top, f"net{n}")
@@ -80,15 +91,16 @@ def few(build_once: Once) -> Batch:
 def check(batch: Batch, simulator: str, *, stalls: bool) -> list[Comparison]:
     tool = Simulator.of(simulator)
     recorded = batch.run(simulator=tool, images=IMAGES, stalls=stalls)
-    found = batch.check(recorded, stalls=stalls, images=IMAGES)
-    for design, one in zip(batch.designs, found, strict=True):
+    *found, wrong = batch.check(recorded, stalls=stalls, images=IMAGES)
+    assert wrong.mismatches and wrong.first is not None    # the one with a bit of its weights wrong
+    for design, one in zip(batch.designs[:-1], found, strict=True):
         assert one.right, (design.network.metadata, one.first, one.problems)
     return found
 
 
 @pytest.mark.parametrize("stalls", [False, True])
 def test_networks(stalls: bool, build_once: Once, verilator: Any) -> None:
-    for design, one in zip((batch := few(build_once)).designs,
+    for design, one in zip((batch := few(build_once)).designs[:-1],
                            check(batch, "verilator", stalls=stalls), strict=True):
         assert one.compared >= IMAGES * design.network.tensors[design.network.output.name].size
 
@@ -103,7 +115,7 @@ def test_broken_frames(more: int, build_once: Once, verilator: Any) -> None:
     recorded = every_layer(batch.folder / "batch.v", batch.designs, images,
                            cache=batch.folder / ".sim", simulator=Simulator.VERILATOR,
                            frames=frames)
-    for design, codes, one in zip(batch.designs, images, recorded, strict=True):
+    for design, codes, one in zip(batch.designs[:-1], images, recorded, strict=False):
         if more < 0:
             codes[1, :, -1, -1] = 0
         found = compare(design, golden.run(design.network, codes), one, images=3, flat_out=False,

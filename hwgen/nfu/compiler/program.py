@@ -21,6 +21,7 @@ from hwgen.network import Network
 from hwgen.nfu.compiler import tiling
 from hwgen.nfu.compiler.arrange import Arranged, arrange
 from hwgen.nfu.compiler.jobs import JobMaker
+from hwgen.nfu.compiler.memory import aligned, share_memory
 from hwgen.nfu.compiler.merge import merged
 from hwgen.nfu.compiler.pairs import Paired, all_paired, unpaired_places
 from hwgen.nfu.compiler.pieces import Blob, Piece, Shape
@@ -38,7 +39,7 @@ from hwgen.nfu.compiler.views import (
     stored_view,
 )
 from hwgen.nfu.config import Config
-from hwgen.nfu.isa import ALIGNMENT, INSTRUCTION_BYTES, Instruction
+from hwgen.nfu.isa import INSTRUCTION_BYTES, Instruction
 from hwgen.progress import Progress, silent
 
 
@@ -72,6 +73,8 @@ class Program:
         With their addresses.
     image : bytes
         Memory from address 0: program and constants.
+    weights : bytes
+        Lines of SB that are there from the start; none if they are among the constants.
     inputs, results : tuple of Region
         Where images go, and where each layer's integers are afterwards.
     size : int
@@ -89,6 +92,7 @@ class Program:
     size: int
     tasks: tuple[TaskReport, ...]
     constants: dict[str, int]
+    weights: bytes = b""
 
     def pack_input(self, image: Int64Array) -> list[tuple[int, bytes]]:
         """Return (address, bytes) of an image, (C, H, W) codes, for each input region."""
@@ -192,10 +196,12 @@ class _Compiler:
                 self.views[layer.name] = joined([self._view(name) for name in layer.sources])
         refine(plans, self.config)
         self.scheduler = Scheduler(self.config)
-        starts = self.scheduler.add(*joined_jobs(plans))
+        jobs, begins = joined_jobs(plans)
+        starts = self.scheduler.add(jobs, begins)
         self.scheduler.end()
         stops = [*starts[1:], len(self.scheduler.code)]
-        return self._program([self._report(*one) for one in zip(plans, starts, stops, strict=True)])
+        return self._program([self._report(*one) for one in zip(plans, starts, stops, strict=True)],
+                             plans, self.scheduler.weights(jobs))
 
     def _codes_fit(self) -> None:
         bits = self.config.act_bits
@@ -318,10 +324,10 @@ class _Compiler:
 
     # --- memory ---------------------------------------------------------------------------------
 
-    def _program(self, reports: list[TaskReport]) -> Program:
+    def _program(self, reports: list[TaskReport], plans: list[Plan], weights: bytes) -> Program:
         code, config = self.scheduler.code, self.config
         blobs = {id(blob): blob for _, blob in code if isinstance(blob, Blob)}
-        end = _aligned(len(code) * INSTRUCTION_BYTES)
+        end = aligned(len(code) * INSTRUCTION_BYTES)
         places: dict[int, int] = {}
         chunks: list[tuple[int, bytes]] = []
         constants: dict[str, int] = {"program": len(code) * INSTRUCTION_BYTES}
@@ -330,14 +336,19 @@ class _Compiler:
                 if blob.buffer is buffer:
                     places[key] = end
                     chunks.append((end, blob.data))
-                    end = _aligned(end + len(blob.data))
+                    end = aligned(end + len(blob.data))
                     name = buffer.name.lower()
                     constants[name] = constants.get(name, 0) + len(blob.data)
         image_end = end
         inputs = [view.parts[0].region for view in self.inputs.values()]
-        for region in [*inputs, *self.results]:
-            region.address = end
-            end = _aligned(end + region.words * config.word_bytes)
+        if weights:
+            constants["sb"] = len(weights)
+        if config.streamed:
+            end = share_memory([*inputs, *self.results], plans, self._read_out(), end, config)
+        else:
+            for region in [*inputs, *self.results]:
+                region.address = end
+                end = aligned(end + region.words * config.word_bytes)
         if end >= 1 << 31:
             raise HwgenError(f"A network that needs less than 2**31 bytes needed, not {end}")
         finished = tuple(self._addressed(one, source, places) for one, source in code)
@@ -347,7 +358,16 @@ class _Compiler:
         for start, data in chunks:
             image[start : start + len(data)] = data
         return Program(config, self.network.digest, finished, bytes(image), tuple(inputs),
-                       tuple(self.results), end, tuple(reports), constants)
+                       tuple(self.results), end, tuple(reports), constants, weights)
+
+    def _read_out(self) -> list[Region]:
+        """Return the regions in which the network's result is."""
+        names = {self.network.output.name, self.network.scores.name}
+        for name in list(names):
+            while isinstance(layer := self.network.by_name[name], Flatten):
+                name = layer.source
+                names.add(name)
+        return [region for region in self.results if region.layer in names]
 
     def _addressed(self, one: Instruction, source: Piece | Blob | None,
                    places: dict[int, int]) -> Instruction:
@@ -359,7 +379,3 @@ class _Compiler:
             first = (source.tile * source.height + source.row) * source.width + source.column
             address = source.region.address + first * self.config.word_bytes
         return Instruction(one.op, {**one.values, "address": address})
-
-
-def _aligned(address: int) -> int:
-    return -(-address // ALIGNMENT) * ALIGNMENT

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from hwgen.nfu import isa
 from hwgen.nfu.clock import Clock
 from hwgen.nfu.compiler.pieces import Blob, Job, Piece
-from hwgen.nfu.config import Config
+from hwgen.nfu.config import MOST_LINES, Config
 from hwgen.nfu.isa import Buffer, Instruction, Op
 
 AHEAD = 48                    # jobs whose data may be loaded ahead
@@ -57,9 +57,22 @@ class Ring:
         return start, start + lines
 
 
+@dataclass(eq=False)
+class Shelf(Ring):
+    """A buffer that holds all of its data from the start: nothing is loaded."""
+
+    def find(self, key: Hashable, lines: int) -> tuple[Span, bool]:
+        """Return where ``lines`` lines are: behind all others, when they are asked for first."""
+        if key not in self.held:
+            self.held[key] = self.place, self.place + lines
+            self.place += lines
+        return self.held[key], False
+
+
 def rings(config: Config) -> dict[Buffer | None, Ring]:
     """Return the empty buffers of an NFU; None is NBout."""
-    return {Buffer.NBIN: Ring(config.nbin_lines), Buffer.SB: Ring(config.sb_lines),
+    weights = Shelf(MOST_LINES) if config.streamed else Ring(config.sb_lines)
+    return {Buffer.NBIN: Ring(config.nbin_lines), Buffer.SB: weights,
             Buffer.TAPS: Ring(config.tap_count), Buffer.PARAMETERS: Ring(config.par_lines),
             Buffer.TABLE: Ring(isa.SEGMENTS), None: Ring(config.nbout_lines)}
 
@@ -132,6 +145,20 @@ class Scheduler:
             self._running, self._pending, self._storing)
         other._loading = self._loading
         return other
+
+    def weights(self, jobs: Iterable[Job]) -> bytes:
+        """Return the lines of SB that are there from the start, for these jobs."""
+        shelf = self._buffers[Buffer.SB]
+        if not isinstance(shelf, Shelf):
+            return b""
+        size = self.config.sb_words * self.config.word_bytes
+        lines = bytearray(shelf.place * size)
+        for job in jobs:
+            blob = job.blobs.get(Buffer.SB)
+            if blob is not None:
+                first, last = shelf.held[id(blob)]
+                lines[first * size : last * size] = blob.data
+        return bytes(lines)
 
     def finished(self) -> int:
         """Return when everything so far would be done and stored."""
@@ -232,7 +259,8 @@ class Scheduler:
     def _wanted(self, job: Job) -> Iterator[tuple[Buffer, Hashable, Sequence[Piece | Blob], int]]:
         """Yield buffer, key, what to load and how many lines, of all that a job needs."""
         for buffer, blob in job.blobs.items():
-            yield buffer, id(blob), (blob,), lines_of(blob, self.config)
+            if not isinstance(self._buffers[buffer], Shelf):
+                yield buffer, id(blob), (blob,), lines_of(blob, self.config)
         if job.pixels:
             yield Buffer.NBIN, tuple(piece.key for piece in job.pixels), job.pixels, job.words
 

@@ -13,7 +13,7 @@ from hwgen.nfu.config import Config, WeightCode
     ({"acc_bits": 8}, "acc_bits must be from 16 to 40, not 8"),
     ({"total_bits": 24}, "total_bits must be from 25 to 48, not 24"),
     ({"finishers": 3}, "finishers must divide 16, not be 3"),
-    ({"nbin_lines": 100}, "nbin_lines must be a power of two from 16 to 8192, not 100"),
+    ({"nbin_lines": 100}, "nbin_lines must be a power of two from 16 to 65536, not 100"),
     ({"memory_bytes": 100}, "memory_bytes must be a multiple of 64"),
 ])
 def test_refused(values, words):
