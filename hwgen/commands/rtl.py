@@ -79,8 +79,6 @@ def rtl(
         )
     if pixels not in (None, 1, 2, 4):
         raise HwgenError(f"--pixels-per-cycle: 1, 2 or 4 needed, not {pixels}")
-    if cycles is not None and target is not None:
-        raise HwgenError("--cycles-per-pixel or --fit, not both")
     size = None if frame is None else _size(frame)
     common.existing_file(net)
     common.writable_folder(out)

@@ -99,7 +99,8 @@ def write_design(
         How many cycles a pixel of the input may take, at least 1 (or one for all that come in a
         cycle): the cheapest engine that keeps that pace is built.
     chip : Chip or None
-        The fastest engine that it holds is built.
+        The fastest engine that it holds is built; with ``cycles_per_pixel`` none that is faster
+        than that.
     frame : (rows, columns) or None
         The network slides over frames of this size (hwgen.frames); the folder's net.npz is the one
         that does.
@@ -121,7 +122,8 @@ def write_design(
             raise HwgenError(f"Cycles per pixel must be from {least:g} to {MOST_CYCLES}, not "
                              f"{cycles_per_pixel:g}")
         pixels = network.input.height * network.input.width
-        options = replace(options, interval=int(pixels * cycles_per_pixel), strict=True)
+        options = replace(options, interval=int(pixels * cycles_per_pixel),
+                          strict=chip is None)
     if chip is not None:
         options = fit(network, chip, lambda tried: make_top(network, tried, progress, kept),
                       options)

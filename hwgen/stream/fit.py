@@ -31,8 +31,8 @@ def engine_cost(top: StreamTop, chip: Chip) -> dict[str, dict[str, int]]:
 def fit(network: Network, chip: Chip, make: Maker, options: Options | None = None) -> Options:
     """Return the options of the fastest engine that a chip holds.
 
-    Intervals are tried from the one that the image's size sets on, each half as long again, up to
-    ``SLOWEST`` times that; the first that the chip holds is lowered as far as it goes. (It is not
+    Intervals are tried from the one that the image's size sets on, or from that of ``options`` if
+    it is longer, each half as long again, up to ``SLOWEST`` times that; the first that the chip holds is lowered as far as it goes. (It is not
     searched from both ends: a slower plan may need block RAMs that a faster one does not.) Each try
     is a whole plan, its cost estimated from the built components (hwgen.stream.estimate); it may
     take ``chip.usable`` of the LUT positions and flip-flops.
@@ -44,13 +44,13 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
     make : callable
         From Options to the engine.
     options : Options or None
-        What else the user wants.
+        What else the user wants; ``interval``, the cycles an image that are tried first.
 
     Returns: options with ``chip`` and ``interval``.
     Raises: HwgenError naming what is short and the layer that takes most of it, if nothing fits.
     """
     options = replace(options or Options(), chip=chip)
-    least = structural_interval(widen(network, options.pixels))
+    least = max(structural_interval(widen(network, options.pixels)), options.interval or 0)
 
     def lacks(interval: int) -> str | None:
         tried = replace(options, interval=interval)

@@ -43,11 +43,6 @@ def test_one_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["compress.json"]
 
 
-def test_pace_and_fit_exclude_each_other(tmp_path):
-    with pytest.raises(HwgenError, match="--cycles-per-pixel or --fit, not both"):
-        rtl(tmp_path / "net.npz", tmp_path / "d", "stream", 2.0, "up5k")
-
-
 @pytest.mark.parametrize("cycles", [0.5, 1 << 20])
 def test_pace_wrong(tmp_path, cycles):
     save(small_lenet(), tmp_path / "net.npz")

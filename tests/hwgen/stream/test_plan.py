@@ -129,6 +129,13 @@ def test_fit_where_slower_plans_do_not_fit(monkeypatch):
     assert 300 <= options.interval <= 306
 
 
+def test_fit_at_a_pace():
+    """None faster than the pace asked for, though the chip would hold it."""
+    network, chip = small_lenet(), Chip("chip", lut=100_000)
+    options = fit(network, chip, lambda options: make_top(network, options), Options(interval=400))
+    assert options.interval == 400
+
+
 def test_fit_wrong():
     network = small_lenet()
     with pytest.raises(HwgenError, match="tiny cannot hold the network at any pace: .* layer "):
