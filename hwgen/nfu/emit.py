@@ -31,6 +31,13 @@ MEMORY = re.compile(
     r"      (?P=name)\[(?P=name)_place\] = \d+'[dh]0+;\n)", re.M)
 FILLED = re.compile(r"^(  reg \[\d+:0\] (\w+) \[\d+:0\];\n  initial begin\n    \2\[0\])", re.M)
 STEP = 1 << 12                # memory on chip is a multiple of it
+# Buffers to be tried where they need to serve one network alone, one behind the other: parameters
+# in LUTs, fewer block RAMs.
+SMALLER: tuple[dict[str, int], ...] = (
+    {"par_lines": 32}, {"nbin_lines": 512}, {"nbin_lines": 256}, {"tap_count": 256},
+    {"nbout_lines": 128},
+)
+SLOWER = 1.02
 SAVED = 0.9                   # of the cycles, at most, are left with twice the finishers
 # Bits of an activation, an accumulator, a finished product; tried in this order.
 WIDTHS = ((8, 24, 32), (8, 32, 48), (16, 32, 48), (16, 40, 48))
@@ -108,7 +115,8 @@ def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = 
     if program is None:
         assert refused is not None
         raise refused
-    return with_finishers(network, program, 1 << 30 if not axi else 0, progress)
+    program = with_finishers(network, program, 1 << 30 if not axi else 0, progress)
+    return with_small_buffers(network, program, progress) if streamed else program
 
 
 def with_finishers(network: Network, program: Program, memory: int,
@@ -123,6 +131,22 @@ def with_finishers(network: Network, program: Program, memory: int,
         if estimate(more).cycles > SAVED * estimate(program).cycles:
             break
         program = more
+    return program
+
+
+def with_small_buffers(network: Network, program: Program, progress: Progress = silent) -> Program:
+    """Return the program for smaller buffers, each as long as it costs no more than a fiftieth of
+    the cycles: an NFU that holds its program runs no other.
+    """
+    most = SLOWER * estimate(program).cycles
+    for sizes in SMALLER:
+        config = replace(program.config, memory_bytes=1 << 30, sb_lines=512, **sizes)
+        try:
+            tried = fitted(network, config, progress)
+        except HwgenError:                                     # a window finds no room
+            continue
+        if estimate(tried).cycles <= most:
+            program = tried
     return program
 
 

@@ -78,8 +78,8 @@ class Neuron(wiring.Component):
             some, shift, below = code[-2], code[: config.weight_bits - 2], 0
         levels = (largest + below).bit_length() - 1            # before the register
         first = Signal(signed(width + (1 << levels) - 1), name=f"first_{n}", reset_less=True)
-        # Gates, not a multiplexer: of that synthesis makes a reset for each lane, and one for each of
-        # 32 x 32 lanes finds no place.
+        # Gates, not a multiplexer: of that synthesis makes a reset for each lane, and one for each
+        # of 32 x 32 lanes finds no place.
         shifted = (x << shift[:levels])[: len(first)]
         m.d.sync += first.eq(shifted & some.replicate(len(first)))
         term = Signal(signed(config.product_bits), name=f"term_{n}", reset_less=True)

@@ -32,10 +32,11 @@ def fit(network: Network, chip: Chip, make: Maker, options: Options | None = Non
     """Return the options of the fastest engine that a chip holds.
 
     Intervals are tried from the one that the image's size sets on, or from that of ``options`` if
-    it is longer, each half as long again, up to ``SLOWEST`` times that; the first that the chip holds is lowered as far as it goes. (It is not
-    searched from both ends: a slower plan may need block RAMs that a faster one does not.) Each try
-    is a whole plan, its cost estimated from the built components (hwgen.stream.estimate); it may
-    take ``chip.usable`` of the LUT positions and flip-flops.
+    it is longer, each half as long again, up to ``SLOWEST`` times that; the first that the chip
+    holds is lowered as far as it goes. (It is not searched from both ends: a slower plan may need
+    block RAMs that a faster one does not.) Each try is a whole plan, its cost estimated from the
+    built components (hwgen.stream.estimate); it may take ``chip.usable`` of the LUT positions and
+    flip-flops.
 
     Parameters
     ----------
