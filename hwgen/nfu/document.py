@@ -72,7 +72,9 @@ More than 16 are refused.
 REGISTERS_TEXT = """\
 32 bits each, on AXI4-Lite. With memory on chip, byte address 2**31 and above is that memory, 32
 bits at a time, while the NFU is not busy. With `--ports stream` there are no registers: the program
-is in the memory, an image that came starts it, and `frame_error` tells of a fault."""
+is in the memory and all weights are in SB from the start, an image that came starts the program,
+and `frame_error` tells of a fault. The buffers are as small as the network needs, and tensors that
+are needed at different times share their place in memory."""
 FAULTS_TEXT = "A fault ends the program: done, not busy, and its number in the status register."
 FAULTS = {
     Fault.NONE: "none", Fault.OPCODE: "there is no such operation",
