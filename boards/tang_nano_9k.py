@@ -6,6 +6,7 @@ from amaranth_boards import tang_nano_9k
 
 from hwgen.boards.board import Board
 from hwgen.boards.pll import Pll
+from hwgen.boards.targets import GOWIN_PLACE
 
 
 class Platform(tang_nano_9k.TangNano9kPlatform):
@@ -35,7 +36,7 @@ BOARDS = (
     Board(
         name="tang-nano-9k", title="Tang Nano 9K, GW1NR-LV9QN88PC6/I5", platform=Platform,
         target="gw1n-9", clock="clk27", clock_hz=27_000_000, pll=Pll.RPLL, aim_mhz=80,
-        product=".fs", load="openFPGALoader -b tangnano9k {file}",
+        product=".fs", place=GOWIN_PLACE, load="openFPGALoader -b tangnano9k {file}",
         overrides={"synth_opts": "-family gw1n"},
     ),
 )

@@ -156,6 +156,10 @@ LARGE = 40_000
 _ECP5_LARGE = ("--router", "router2")
 _ECP5_SYNTH = (*ADDERS, *AREA, "synth_ecp5 -top {top} -nowidelut")
 
+# A chip that is nearly full has no place for a register of a rare enable; without a limit the
+# placer tries for hours.
+GOWIN_PLACE = ("--placer-heap-cell-placement-timeout", "1000000")
+
 TARGETS = {
     target.name: target
     for target in (
@@ -184,7 +188,8 @@ TARGETS = {
         Target(
             "gw1n-9", "Gowin GW1NR-9C, QN88P, C6/I5", GOWIN,
             (*ADDERS, *AREA, "synth_gowin -top {top} -family gw1n -noiopads"), "gowin",
-            ("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C", "--freq", "100"),
+            ("--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C", "--freq", "100",
+             *GOWIN_PLACE),
             pins=("52", "25", "26", "27", "28", "29", "30", "33", "34", "40", "35", "41", "42",
                   "51", "53", "54", "55", "56", "57", "68", "69", "70", "71", "72", "73", "74",
                   "75", "76", "77"),

@@ -111,6 +111,22 @@ class Fake:
         monkeypatch.setattr(bitstream, "_place", place)
 
 
+def test_no_place_found(tmp_path, monkeypatch):
+    """What the placer says in the end, with the sizes that matter."""
+    need("ice40")
+    really = bitstream._run
+
+    def run(command, folder):
+        if command[0].startswith("nextpnr"):
+            raise HwgenError("nextpnr failed: ERROR: Unable to find legal placement for cell 'a'")
+        really(command, folder)
+
+    monkeypatch.setattr(bitstream, "_run", run)
+    with pytest.raises(HwgenError, match=r"icebreaker: the placer found no place for all of \d+ LUTs "
+                       r"and \d+ flip-flops among 5280 and 5280: a smaller engine needed"):
+        make_bitstream(echo(tmp_path), board="icebreaker", clock_mhz=17)
+
+
 def test_clock_is_chosen(tmp_path, monkeypatch):
     fake = Fake(monkeypatch, 41.7, 38.0)
     said = []
