@@ -122,8 +122,8 @@ def test_no_place_found(tmp_path, monkeypatch):
         really(command, folder)
 
     monkeypatch.setattr(bitstream, "_run", run)
-    with pytest.raises(HwgenError, match=r"icebreaker: the placer found no place for all of \d+ LUTs "
-                       r"and \d+ flip-flops among 5280 and 5280: a smaller engine needed"):
+    with pytest.raises(HwgenError, match=r"icebreaker: the placer found no place for all of \d+ "
+                       r"LUTs and \d+ flip-flops among 5280 and 5280: a smaller engine needed"):
         make_bitstream(echo(tmp_path), board="icebreaker", clock_mhz=17)
 
 
