@@ -33,7 +33,7 @@ FILLED = re.compile(r"^(  reg \[\d+:0\] (\w+) \[\d+:0\];\n  initial begin\n    \
 STEP = 1 << 12                # memory on chip is a multiple of it
 # Buffers to be tried where they need to serve one network alone, one behind the other: parameters
 # in LUTs, fewer block RAMs.
-SMALLER: tuple[dict[str, int], ...] = (
+SMALLER: tuple[dict[str, Any], ...] = (
     {"par_lines": 32}, {"nbin_lines": 512}, {"nbin_lines": 256}, {"tap_count": 256},
     {"nbout_lines": 128},
 )
