@@ -78,10 +78,12 @@ class Neuron(wiring.Component):
             some, shift, below = code[-2], code[: config.weight_bits - 2], 0
         levels = (largest + below).bit_length() - 1            # before the register
         first = Signal(signed(width + (1 << levels) - 1), name=f"first_{n}", reset_less=True)
-        # Gates, not a multiplexer: of that synthesis makes a reset for each lane, and one for each
-        # of 32 x 32 lanes finds no place.
         shifted = (x << shift[:levels])[: len(first)]
-        m.d.sync += first.eq(shifted & some.replicate(len(first)))
+        # Of a multiplexer synthesis makes a reset for each lane. For those of 32 x 32 lanes there is
+        # no place, and a small board's chip has few: gates there.
+        gates = shifted & some.replicate(len(first))
+        plain = config.tn < 32 and not config.streamed
+        m.d.sync += first.eq(Mux(some, x << shift[:levels], 0) if plain else gates)
         term = Signal(signed(config.product_bits), name=f"term_{n}", reset_less=True)
         minus = Signal(name=f"minus_{n}", reset_less=True)
         m.d.sync += minus.eq(sign)
