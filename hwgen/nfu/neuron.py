@@ -79,8 +79,8 @@ class Neuron(wiring.Component):
         levels = (largest + below).bit_length() - 1            # before the register
         first = Signal(signed(width + (1 << levels) - 1), name=f"first_{n}", reset_less=True)
         shifted = (x << shift[:levels])[: len(first)]
-        # Of a multiplexer synthesis makes a reset for each lane. For those of 32 x 32 lanes there is
-        # no place, and a small board's chip has few: gates there.
+        # Of a multiplexer synthesis makes a reset for each lane. For 32 x 32 of them there is no
+        # place, and a small board's chip has few: gates there.
         gates = shifted & some.replicate(len(first))
         plain = config.tn < 32 and not config.streamed
         m.d.sync += first.eq(Mux(some, x << shift[:levels], 0) if plain else gates)
