@@ -151,9 +151,12 @@ def test_program_is_in_the_verilog(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_verify(tmp_path: Path, verilator: Any) -> None:
-    save(random_network(10), tmp_path / "in.npz")
-    write_design(tmp_path / "in.npz", tmp_path / "rtl", tn=4, streamed=True)
+@pytest.mark.parametrize(("seed", "code", "bits"), [
+    (10, "wide", 8), (6, "wide", 16), (15, "narrow", 8), (2, "base", 8), (10, "product", 8)])
+def test_verify(seed: int, code: str, bits: int, tmp_path: Path, verilator: Any) -> None:
+    save(random_network(seed), tmp_path / "in.npz")
+    plan = write_design(tmp_path / "in.npz", tmp_path / "rtl", tn=4, code=code, streamed=True)
+    assert plan["config"]["act_bits"] == bits
     report = verify(tmp_path / "rtl", images=5)
     assert report["passed"], (report["first_difference"], report["problems"])
     assert (report["engine"], report["images"]) == ("nfu", 5)
