@@ -38,10 +38,7 @@ def result_format(network: Network) -> BeatFormat:
     """
     name = network.scores.name
     scores = BeatFormat.of(network.tensors[name], value_ranges(network)[name])
-    if not isinstance(network.output, ArgMax):
-        return scores
-    return BeatFormat((0, *scores.lo), (scores.lanes - 1, *scores.hi), scores.lanes + 1,
-                      scores.height, scores.width)
+    return scores.with_class() if isinstance(network.output, ArgMax) else scores
 
 
 class Feed(wiring.Component):

@@ -61,6 +61,11 @@ class BeatFormat:
         his = [values.hi[lane::lanes].tolist() + [0] * padded for lane in range(lanes)]
         return cls(tuple(min(lo) for lo in los), tuple(max(hi) for hi in his), *tensor.shape, folds)
 
+    def with_class(self) -> BeatFormat:
+        """Return the format of a beat of these scores with their class in front."""
+        return BeatFormat((0, *self.lo), (self.lanes - 1, *self.hi), self.lanes + 1, self.height,
+                          self.width)
+
     @property
     def lanes(self) -> int:
         """Values in one beat."""

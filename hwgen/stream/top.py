@@ -109,14 +109,7 @@ class StreamTop(wiring.Component):
         self.latency = int(times[last.layer.name][-1]) + (last.format.folds > 1)
         if isinstance(last.layer, ArgMax):
             tensor = network.tensors[last.layer.source]
-            scores = BeatFormat.of(tensor, plan.ranges[last.layer.source])
-            self.output = BeatFormat(
-                (0, *scores.lo),
-                (scores.lanes - 1, *scores.hi),
-                scores.lanes + 1,
-                scores.height,
-                scores.width,
-            )
+            self.output = BeatFormat.of(tensor, plan.ranges[last.layer.source]).with_class()
         else:
             values: Range = plan.ranges[last.layer.name]
             self.output = BeatFormat.of(network.tensors[last.layer.name], values)
