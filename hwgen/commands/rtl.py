@@ -62,6 +62,11 @@ def rtl(
         typer.Option("--ports", help="nfu: host (default), which loads program and images; "
                      "stream, the program built in, pixels in and results out."),
     ] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option("--cores", metavar="N",
+                     help="nfu, --ports stream: NFUs that take images in turn; default 1."),
+    ] = None,
 ) -> None:
     """Write the Verilog of a network file.
 
@@ -69,8 +74,10 @@ def rtl(
     project that takes it in, top.core (FuseSoC), top_instance.v, constraints/ and, where pixels
     come as a stream, tb/, a test bench in plain Verilog.
     """
-    if engine == "stream" and any(one is not None for one in (tn, code, memory, ports)):
-        raise HwgenError("--tn, --code, --memory and --ports are of --engine nfu")
+    if engine == "stream" and any(one is not None for one in (tn, code, memory, ports, cores)):
+        raise HwgenError("--tn, --code, --memory, --ports and --cores are of --engine nfu")
+    if cores is not None and ports != "stream":
+        raise HwgenError("--cores needs --ports stream: a host starts one NFU")
     if ports == "stream" and memory == "axi":
         raise HwgenError("--ports stream needs --memory chip: the program is built in")
     if engine == "nfu" and any(one is not None for one in (cycles, target, pixels, frame)):
@@ -90,7 +97,7 @@ def rtl(
 
             plan = nfu_emit.write_design(net, out, tn=tn or 16, code=code or "wide",
                                          axi=memory == "axi", streamed=ports == "stream",
-                                         progress=progress)
+                                         cores=1 if cores is None else cores, progress=progress)
         else:
             plan = _stream(net, out, cycles, target, pixels or 1, size, progress)
         if engine == "stream" or ports == "stream":

@@ -8,6 +8,7 @@ from typing import Any
 
 SIZES = (4, 8, 16, 32)
 MOST_LINES = 1 << 16          # of a buffer: what an instruction can name
+MOST_CORES = 16
 CHANNEL_BYTES = 16            # of one channel's finishing parameters, one digit (see isa.PARAMETER)
 TAP_BYTES = 4
 
@@ -59,6 +60,9 @@ class Config:
     streamed : bool
         The program is in the memory on chip from the start, all weights are in SB, which is as
         large as they need and cannot be loaded; images and results come and go as AXI4-Stream.
+    cores : int
+        NFUs side by side, 1 to 16, each with memory and program of its own, that take images in
+        turn; more than one only where ``streamed``.
 
     Raises: ValueError naming the parameter.
     """
@@ -77,6 +81,7 @@ class Config:
     par_lines: int = 128
     memory_bytes: int = 1 << 17
     streamed: bool = False
+    cores: int = 1
 
     def __post_init__(self) -> None:
         if self.tn not in SIZES:
@@ -102,6 +107,9 @@ class Config:
                              f"not {self.memory_bytes}")
         if self.streamed and not self.memory_bytes:
             raise ValueError("memory on chip needed where images come as a stream")
+        if not 1 <= self.cores <= MOST_CORES or (self.cores > 1 and not self.streamed):
+            raise ValueError(f"cores must be from 1 to {MOST_CORES}, and 1 where a host loads the "
+                             f"program, not {self.cores}")
 
     @property
     def multipliers(self) -> bool:

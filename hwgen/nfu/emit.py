@@ -16,7 +16,7 @@ from hwgen.files import make_folder, write_atomic, write_json
 from hwgen.network import Activation, ArgMax, Network
 from hwgen.nfu import isa
 from hwgen.nfu.compiler.program import Program, compile_network
-from hwgen.nfu.config import MOST_LINES, SIZES, Config, WeightCode
+from hwgen.nfu.config import MOST_CORES, MOST_LINES, SIZES, Config, WeightCode
 from hwgen.nfu.estimate import Estimate, estimate
 from hwgen.nfu.stream_top import StreamTop
 from hwgen.nfu.top import AxiTop, ChipTop, port_list
@@ -85,7 +85,7 @@ def fitted(network: Network, config: Config, progress: Progress = silent) -> Pro
 
 
 def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = False,
-           progress: Progress = silent) -> Program:
+           cores: int = 1, progress: Progress = silent) -> Program:
     """Compile a network for the smallest number formats in which it runs.
 
     Parameters: as of ``write_design``.
@@ -93,6 +93,8 @@ def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = 
     """
     if tn not in SIZES:
         raise HwgenError(f"--tn must be one of {', '.join(map(str, SIZES))}, not {tn}")
+    if not 1 <= cores <= MOST_CORES:
+        raise HwgenError(f"--cores must be from 1 to {MOST_CORES}, not {cores}")
     tensors = [network.tensors[layer.name] for layer in network.layers
                if not isinstance(layer, ArgMax)]
     narrow = all(-128 <= tensor.lo and tensor.hi < (256 if tensor.lo == 0 else 128)
@@ -106,7 +108,7 @@ def choose(network: Network, *, tn: int, code: str, axi: bool, streamed: bool = 
                         total_bits=total_bits, segments=segments,
                         # Lanes of short shifts leave room for more finishers.
                         finishers=tn // 2 if code == "base" else tn // 4,
-                        memory_bytes=0 if axi else 1 << 30, streamed=streamed)
+                        memory_bytes=0 if axi else 1 << 30, streamed=streamed, cores=cores)
         try:
             program = fitted(network, config, progress)
             break
@@ -151,7 +153,7 @@ def with_small_buffers(network: Network, program: Program, progress: Progress = 
 
 
 def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide", axi: bool = False,
-                 streamed: bool = False, config: Config | None = None,
+                 streamed: bool = False, cores: int = 1, config: Config | None = None,
                  progress: Progress = silent) -> dict[str, Any]:
     """Write a self-contained design folder and return its plan (the content of plan.json).
 
@@ -159,9 +161,9 @@ def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide",
     ----------
     net_path, out : Path
         A network file; the folder.
-    tn, code, axi, streamed
-        Lanes, a name of WeightCode, memory outside, ports of a streaming engine; the rest is
-        chosen for the network.
+    tn, code, axi, streamed, cores
+        Lanes, a name of WeightCode, memory outside, ports of a streaming engine, NFUs that take
+        images in turn; the rest is chosen for the network.
     config : Config, optional
         In their place; only its memory is fitted.
 
@@ -172,7 +174,7 @@ def write_design(net_path: Path, out: Path, *, tn: int = 16, code: str = "wide",
     out = make_folder(out)
     program = (fitted(network, config, progress) if config is not None
                else choose(network, tn=tn, code=code, axi=axi, streamed=streamed,
-                           progress=progress))
+                           cores=cores, progress=progress))
     progress("Verilog", 0, 1)
     header, plan = header_lines(network, program.config), plan_json(program)
     if program.config.streamed:
@@ -199,7 +201,8 @@ def header_lines(network: Network, config: Config) -> str:
     where = f"{config.memory_bytes} bytes on chip" if config.memory_bytes else "AXI4 memory"
     ports = ("s_axis: pixels in; m_axis: results out; see ports.json" if config.streamed
              else "s_axil: registers, see docs/nfu.md")
-    return (f"hwgen {hwgen.__version__}, {kind}, {config.tn} x {config.tn} lanes, {where}\n"
+    many = f"{config.cores} times " if config.cores > 1 else ""
+    return (f"hwgen {hwgen.__version__}, {kind}, {many}{config.tn} x {config.tn} lanes, {where}\n"
             f"network sha256 {network.digest}\nclk, rst (synchronous); {ports}")
 
 

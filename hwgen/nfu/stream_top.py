@@ -1,29 +1,30 @@
-"""The NFU with the ports of a streaming engine: program and weights in its memory from the start,
+"""NFUs with the ports of a streaming engine: program and weights in their memory from the start,
 pixels in, results out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.bus.memory import ChipMemory
 from hwgen.layers import ArgMax
 from hwgen.network import Network
 from hwgen.nfu.compiler.program import Program
-from hwgen.nfu.core import Core
-from hwgen.nfu.estimate import estimate
-from hwgen.nfu.feed import Drain, Feed, image_format, readings, result_format
+from hwgen.nfu.stream_unit import StreamUnit
 from hwgen.stream.frame import FrameGuard, FrameOut, whole_bytes
 from hwgen.verilog import add
 
 
 class StreamTop(wiring.Component):
-    """An NFU that holds its program and runs it for each image that comes.
+    """One NFU or several, each of which holds the program and runs it for the images dealt to it.
 
-    Parameters: program, of a Config that is ``streamed``; network, that it was made of.
+        s_axis ─► FrameGuard ─► NFU 0, 1, .. in turn ─► FrameOut ─► m_axis
+
+    Parameters: program, of a Config that is ``streamed``, which says how many NFUs; network, that
+    it was made of.
 
     Members
     -------
@@ -31,27 +32,20 @@ class StreamTop(wiring.Component):
     m_axis_tdata, m_axis_tvalid, m_axis_tready, m_axis_tlast : AXI4-Stream of results
         Both as those of ``hwgen.stream.top.StreamTop``.
     frame_error : Out
-        Sticky: a ``tlast`` came in the wrong place, or the program stopped with a fault.
+        Sticky: a ``tlast`` came in the wrong place, or a program stopped with a fault.
 
-    Attributes: interval, latency, cycles as of that one. An image enters when the result of the one
-    before has left.
+    Attributes: interval, latency, cycles as of that one. An image enters an NFU when the result of
+    the one before has left it, and no sooner than an interval after the image dealt before, so that
+    results come evenly.
     """
 
     def __init__(self, *, program: Program, network: Network) -> None:
-        (region,) = program.inputs
-        config = program.config
-        bits, words = 8 * config.word_bytes, config.memory_bytes // config.word_bytes
-        self.program, self.bits, self.words = program, bits, words
-        self.input, self.output = image_format(network), result_format(network)
-        self.feed = Feed(region=region, format=self.input, word_bits=bits,
-                         act_bits=config.act_bits)
-        self.drain = Drain(readings=readings(program, network, self.output), format=self.output,
-                           words=words, word_bits=bits)
-        # A result is offered ``drain.cycles`` after the program's end or the one before was taken;
-        # a cycle after the last one the next image may enter.
-        self.latency = (self.feed.cycles + estimate(program).cycles
-                        + self.output.beats * self.drain.cycles)
-        self.interval = self.latency + 1
+        cores = program.config.cores
+        self.units = [StreamUnit(program=program, network=network) for _ in range(cores)]
+        unit = self.units[0]
+        self.input, self.output, self.latency = unit.input, unit.output, unit.latency
+        # One port for the pixels of all, and one for all results.
+        self.interval = max(-(-(unit.latency + 1) // cores), unit.filling, unit.emptying)
         self.names = [f"score_{n}" for n in range(self.output.lanes)]
         if isinstance(network.output, ArgMax):
             self.names = ["class", *self.names[:-1]]
@@ -65,67 +59,65 @@ class StreamTop(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        core = Core(config=self.program.config, weights=self.program.weights)
         guard, out = FrameGuard(format=self.input), FrameOut(format=self.output)
-        memory = ChipMemory(word_bits=self.bits, words=self.words, image=self.program.image)
-        feed, drain = self.feed, self.drain
-        parts = {"core": core, "memory": memory, "guard": guard, "feed": feed, "drain": drain,
-                 "out": out}
-        if feed.window is not None:
-            parts["window"] = feed.window
-        for name, part in parts.items():
+        units = {f"nfu_{n}": unit for n, unit in enumerate(self.units)}
+        for name, part in {"guard": guard, "out": out, **units}.items():
             add(m, platform, name, part)
-        wiring.connect(m, core.memory, memory.runs)
-        wiring.connect(m, drain.o, out.i)
         for part, prefix in ((guard, "s_axis"), (out, "m_axis")):
             for name in ("tdata", "tvalid", "tready", "tlast"):
                 inner, outer = getattr(part, name), getattr(self, f"{prefix}_{name}")
                 into = part.signature.members[name].flow is In
                 m.d.comb += inner.eq(outer) if into else outer.eq(inner)
-        m.d.comb += [
-            memory.poke.eq(feed.valid), memory.poke_address.eq(feed.address),
-            memory.poke_data.eq(feed.data), memory.poke_mask.eq(~0),
-            memory.peek.eq(drain.peek), memory.peek_address.eq(drain.address),
-            drain.data.eq(memory.peek_data),
-        ]
-        self._run(m, core, guard)
+        faults = Cat(unit.fault for unit in self.units)
+        m.d.comb += self.frame_error.eq(guard.frame_error | faults.any())
+        if len(self.units) == 1:
+            wiring.connect(m, guard.o, self.units[0].i)
+            wiring.connect(m, self.units[0].o, out.i)
+        else:
+            deal(m, guard.o, [unit.i for unit in self.units], beats=self.input.beats,
+                 interval=self.interval)
+            collect(m, [unit.o for unit in self.units], out.i, beats=self.output.beats)
         return m
 
-    def _run(self, m: Module, core: Core, guard: FrameGuard) -> None:
-        """Let an image in, run the program, let the result out."""
-        feed, drain = self.feed, self.drain
-        first: Any = feed if feed.window is None else feed.window
-        if feed.window is not None:
-            wiring.connect(m, feed.window.o, feed.i)
-        beats = Signal(range(self.input.beats), name="beats")
-        opened, taken = Signal(name="opened", init=1), Signal(name="taken")
-        stored, faulty = Signal(name="stored"), Signal(name="faulty")
-        m.d.comb += [
-            first.i.valid.eq(guard.o.valid & opened), first.i.payload.eq(guard.o.payload),
-            guard.o.ready.eq(first.i.ready & opened), taken.eq(guard.o.valid & guard.o.ready),
-            self.frame_error.eq(guard.frame_error | faulty),
-        ]
-        last_pixel = taken & (beats == self.input.beats - 1)
-        last_word = feed.valid & feed.last
-        with m.If(taken):
-            m.d.sync += beats.eq(beats + 1)
-        with m.If(last_pixel):
-            m.d.sync += [opened.eq(0), beats.eq(0)]
-        with m.If(last_word):
-            m.d.sync += stored.eq(1)
-        with m.If(core.status.done & (core.status.fault != 0)):
-            m.d.sync += faulty.eq(1)
-        with m.FSM(name="state"):
-            with m.State("FILL"):
-                with m.If((last_pixel | ~opened) & (last_word | stored)):
-                    m.d.comb += core.start.eq(1)
-                    m.d.sync += stored.eq(0)
-                    m.next = "RUN"
-            with m.State("RUN"):
-                with m.If(core.status.done):
-                    m.d.comb += drain.start.eq(1)
-                    m.next = "DRAIN"
-            with m.State("DRAIN"):
-                with m.If(drain.done):
-                    m.d.sync += opened.eq(1)
-                    m.next = "FILL"
+
+def deal(m: Module, source: Any, targets: Sequence[Any], *, beats: int, interval: int) -> None:
+    """Give each frame of ``beats`` beats to the next target, the first beats of two frames at least
+    ``interval`` cycles apart.
+    """
+    turn, beat = _turn(m, "in", source, len(targets), beats)
+    rest = Signal(range(interval), name="rest")
+    may = Signal(name="may")
+    m.d.comb += may.eq((beat != 0) | (rest == 0))
+    with m.If(rest != 0):
+        m.d.sync += rest.eq(rest - 1)
+    with m.If(source.valid & source.ready & (beat == 0)):
+        m.d.sync += rest.eq(interval - 1)
+    m.d.comb += source.ready.eq(Array(target.ready for target in targets)[turn] & may)
+    for n, target in enumerate(targets):
+        m.d.comb += [target.valid.eq(source.valid & may & (turn == n)),
+                     target.payload.eq(source.payload)]
+
+
+def collect(m: Module, sources: Sequence[Any], target: Any, *, beats: int) -> None:
+    """Take a frame of ``beats`` beats from each source in turn."""
+    turn, _ = _turn(m, "out", target, len(sources), beats)
+    m.d.comb += [
+        target.valid.eq(Array(source.valid for source in sources)[turn]),
+        target.payload.as_value().eq(
+            Array(source.payload.as_value() for source in sources)[turn]),
+    ]
+    for n, source in enumerate(sources):
+        m.d.comb += source.ready.eq(target.ready & (turn == n))
+
+
+def _turn(m: Module, side: str, port: Any, count: int, beats: int) -> tuple[Signal, Signal]:
+    """Count frames that go over a port, and their beats: whose turn it is, and which beat."""
+    turn = Signal(range(count), name=f"turn_{side}")
+    beat = Signal(range(beats), name=f"beat_{side}")
+    last = Signal(name=f"last_{side}")
+    m.d.comb += last.eq(beat == beats - 1)
+    with m.If(port.valid & port.ready):
+        m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        with m.If(last):
+            m.d.sync += turn.eq(Mux(turn == count - 1, 0, turn + 1))
+    return turn, beat

@@ -64,7 +64,10 @@ def _rtl(material: Material) -> list[str]:
     if plan.get("engine") == "nfu" and isinstance(config, dict):
         words = ["--engine", "nfu", *_number("--tn", config.get("tn")),
                  "--code", str(config.get("code"))]
-        return [*words, "--ports", "stream"] if config.get("streamed") else words
+        if config.get("streamed"):
+            words += ["--ports", "stream"]
+            words += _number("--cores", config["cores"]) if config.get("cores", 1) != 1 else []
+        return words
     layer, budget = material.network.input, plan.get("budget")
     pixels = layer.height * layer.width
     if is_number(budget) and budget > pixels and budget % pixels == 0:

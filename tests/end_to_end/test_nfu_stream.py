@@ -1,5 +1,5 @@
-"""NFUs with the ports of a streaming engine: results equal to the golden model's, in exactly the
-cycles that ports.json says. One build holds them all.
+"""NFUs with the ports of a streaming engine, one or several that take turns: results equal to the
+golden model's, in exactly the cycles that ports.json says. One build holds them all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hwgen.layers import Concat, Conv2d, Input, int64
 from hwgen.netfile import save
 from hwgen.network import Network
 from hwgen.nfu.compiler.program import compile_network
+from hwgen.nfu.config import Config
 from hwgen.nfu.emit import compact, stream_ports, write_design
 from hwgen.nfu.stream_top import StreamTop
 from hwgen.sim import golden
@@ -36,7 +37,7 @@ STREAMED = replace(CONFIG, streamed=True)
 # Windows with a stride, padded on one side; pixels as they are; maps of scores and of classes.
 FEW = (2, 15, 30)
 MANY = (0, 1, 3, 4, 5, 7, 9, 10, 12, 13, 20, 27, 28, 31)
-IMAGES = 3
+IMAGES = 5                                 # the first NFU of three has a second one
 
 
 def wide_input() -> Network:
@@ -70,9 +71,14 @@ def broken(network: Network) -> StreamTop:
     return StreamTop(program=replace(program, weights=bytes(weights)), network=network)
 
 
+def config(n: int) -> Config:
+    """The Config of the n-th network of a build: of some, two or three NFUs take turns."""
+    return replace(STREAMED, cores={1: 2, 4: 3}.get(n, 1))
+
+
 def make(networks: Sequence[Network], folder: Path) -> None:
-    tops = [StreamTop(program=compile_network(network, STREAMED), network=network)
-            for network in networks]
+    tops = [StreamTop(program=compile_network(network, config(n)), network=network)
+            for n, network in enumerate(networks)]
     tops.append(broken(networks[0]))
     networks = [*networks, networks[0]]
     write_atomic(folder / "batch.v", compact(to_verilog(Tops(tops=tops), name="batch")))

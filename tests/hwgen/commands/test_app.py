@@ -145,7 +145,7 @@ def test_wrong_usage(run: Run, arguments: list[str], words: str) -> None:
 
 def test_flags_of_the_other_engine(run: Run, tmp_path: Path) -> None:
     result = run("rtl", "net.npz", "--tn", "8", "--out", tmp_path)
-    assert_refused(result, "--tn, --code, --memory and --ports are of --engine nfu")
+    assert_refused(result, "--tn, --code, --memory, --ports and --cores are of --engine nfu")
 
 
 def test_network_file_missing(run: Run, tmp_path: Path) -> None:

@@ -111,9 +111,13 @@ def test_memory_with_a_program_is_marked(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--engine", "stream", "--tn", "8"], "--tn, --code, --memory and --ports are of --engine nfu"),
+    (["--engine", "stream", "--tn", "8"],
+     "--tn, --code, --memory, --ports and --cores are of --engine nfu"),
     (["--engine", "nfu", "--ports", "stream", "--memory", "axi"],
      "--ports stream needs --memory chip"),
+    (["--engine", "nfu", "--cores", "2"], "--cores needs --ports stream"),
+    (["--engine", "nfu", "--ports", "stream", "--tn", "4", "--cores", "17"],
+     "--cores must be from 1 to 16, not 17"),
     (["--engine", "nfu", "--tn", "12"], "--tn must be one of 4, 8, 16, 32, not 12"),
 ])
 def test_command_line_refuses(folder, tmp_path, arguments, words):

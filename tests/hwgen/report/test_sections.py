@@ -212,8 +212,8 @@ def test_no_search(tmp_path: Path, found: Any) -> None:
     ({"budget": 25}, "hwgen rtl net.npz --out DIR hwgen verify"),        # a padded image's cycles
     ({"engine": "nfu", "config": {"tn": 8, "code": "narrow"}},
      "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow hwgen verify"),
-    ({"engine": "nfu", "config": {"tn": 8, "code": "narrow", "streamed": True}},
-     "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow --ports stream hwgen verify"),
+    ({"engine": "nfu", "config": {"tn": 8, "code": "narrow", "streamed": True, "cores": 3}},
+     "hwgen rtl net.npz --out DIR --engine nfu --tn 8 --code narrow --ports stream --cores 3"),
 ])
 def test_command_of_the_engine(tmp_path: Path, plan: dict[str, Any], words: str) -> None:
     assert words in shown(fill(tmp_path, network(), plan=plan)).text
