@@ -1,12 +1,17 @@
 """ResNet-8 of MLPerf Tiny on CIFAR-10: one signed digit a weight, accuracy, and the NFU's cycles.
 
-``python -m benchmarks.resnet8 --cifar DIR --weights DIR [--variants NAME ...] [--out DIR] [--json
-FILE]``. Published float weights (MLPerf Tiny), set P9 with scales of one digit, four passes of
-fine-tuning on the integer forward pass: about ten minutes a variant on one core. "6 taps" leaves
-all kernels of 3x3, but the first layer's, 6 taps, those of largest energy, the same in each tile of
-16 filters and 16 channels; "5 taps", "4 taps" likewise, with more passes. Accuracies are of the
-golden model on all 10,000 test images; cycles are those of the compiler's clock, equal to the RTL's
-counter. Networks stay in --out and are not trained again.
+``python -m benchmarks.resnet8 --cifar DIR --weights DIR [--variants NAME ...] [--cores N] [--out
+DIR] [--json FILE]``. Published float weights (MLPerf Tiny), set P9 with scales of one digit, some
+passes of fine-tuning on the integer forward pass: two to three minutes a pass on one core. "6 taps"
+leaves all kernels of 3x3, but the first layer's, 6 taps, those of largest energy, the same in each
+tile of 16 filters and 16 channels; "5 taps", "4 taps" likewise. Accuracies are of the golden model
+on all 10,000 test images; cycles are those of the compiler's clock, equal to the RTL's counter.
+Networks stay in --out and are not trained again.
+
+With ``--cores N`` each variant also becomes hardware by the commands that a user would type: N NFUs
+with Tn = 16 and four shifts over a base that take images in turn, pixels in, class out; 100 test
+images through the RTL; placed and routed on an ECP5-85F (an hour for two). FILE keeps what it holds
+of other variants.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _prepared as common
+from benchmarks.lenet5 import must, verified
 from hwgen import netfile
 from hwgen.compress import pipeline
-from hwgen.files import make_folder, write_json
+from hwgen.files import make_folder, read_json, write_json
 from hwgen.nfu.compiler.program import compile_network
 from hwgen.nfu.config import Config, WeightCode
 from hwgen.nfu.estimate import estimate
@@ -32,6 +38,8 @@ VARIANTS = {
     **{f"{taps} taps": ((f"periodic:PS{taps}_P16,phase=tile", "dyadic:P9,digits=1"), passes)
        for taps, passes in ((6, 8), (5, 8), (4, 12))},
 }
+IMAGES = 100
+KEPT = ("lut", "ff", "carry", "bram", "dsp", "mul_cells", "fmax_mhz", "placed", "seed")
 CONFIGS = {
     "Tn 8, wide": Config(tn=8, segments=False),
     "Tn 16, wide": Config(tn=16, segments=False, finishers=8),
@@ -70,14 +78,35 @@ def measure(name: str, model: Path, data: str, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def built(folder: Path, data: str, cores: int) -> dict[str, Any]:
+    """Return the figures of a variant's hardware; what was placed before is used again."""
+    rtl, seconds = folder / f"rtl_{cores}", dict[str, float]()
+    if not (rtl / "synth.json").exists():
+        must(seconds, "rtl", "rtl", str(folder / "net.npz"), "--engine", "nfu", "--tn", "16",
+             "--code", "base", "--ports", "stream", "--cores", str(cores), "--out", str(rtl))
+        must(seconds, "verify", "verify", str(rtl), "--data", data, "--images", str(IMAGES))
+        must(seconds, "synth", "synth", str(rtl), "--target", "ecp5-85", "--pnr")
+    synth, interval = read_json(rtl / "synth.json"), read_json(rtl / "ports.json")["interval"]
+    return {"cores": cores, "interval": interval, "verify": verified(rtl),
+            **{key: synth[key] for key in KEPT}, "seconds": seconds,
+            "images_per_second": round(synth["fmax_mhz"] * 1e6 / interval)}
+
+
 def show(results: dict[str, Any]) -> None:
     """The table on standard output."""
     print("| variant | float | integer | " + " | ".join(f"cycles, {c}" for c in CONFIGS) + " |")
     print("|---|---|---|" + "---|" * len(CONFIGS))
-    for row in results.values():
+    for row in (row for row in results.values() if "nfu" in row):
         cells = [f"{row['nfu'][c]['cycles']:,} ({row['nfu'][c]['lane_use']:.1%})" for c in CONFIGS]
         print(f"| {row['variant']} | {row['accuracy_float']:.2%} | {row['accuracy_integer']:.2%} | "
               + " | ".join(cells) + " |")
+    for row in (row for row in results.values() if "hardware" in row):
+        made = row["hardware"]
+        print(f"{row['variant']}, {made['cores']} NFUs: {made['lut']:,} LUT, {made['ff']:,} FF, "
+              f"{made['bram']} block RAMs, {made['dsp']} DSP, {made['fmax_mhz']} MHz, "
+              f"{made['interval']:,} cycles, {made['images_per_second']:,} images/s; "
+              f"{made['verify']['images']} images in RTL, {made['verify']['values_compared']:,} "
+              f"values, {made['verify']['mismatches']} different")
 
 
 def main() -> None:
@@ -86,6 +115,7 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="folder with CIFAR-10")
     parser.add_argument("--weights", type=Path, help="folder with the published weights")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=["dense"])
+    parser.add_argument("--cores", type=int, default=0, help="NFUs of the hardware; default none")
     parser.add_argument("--out", type=Path, default=Path("build/bench/resnet8"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -95,12 +125,16 @@ def main() -> None:
     make_folder(options.out)
     data = f"cifar10:{options.cifar}"
     model = common.model_of("resnet8", data, options.out, options.weights, say, None)
-    results = {
-        name: measure(name, model, data, options.out) for name in options.variants
-    }
+    results = {}
+    for name in options.variants:
+        results[name] = measure(name, model, data, options.out)
+        if options.cores:
+            results[name]["hardware"] = built(
+                options.out / name.replace(" ", "_"), data, options.cores)
     show(results)
     if options.json is not None:
-        write_json(options.json, results)
+        known = read_json(options.json) if options.json.exists() else {}
+        write_json(options.json, {**known, **results})
 
 
 if __name__ == "__main__":

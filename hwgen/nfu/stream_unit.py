@@ -1,10 +1,15 @@
-"""One NFU that holds its program: pixels of an image in, its results out, over and over."""
+"""One NFU that holds its program: pixels of an image in, its results out, over and over.
+
+    i ─► SkidBuffer ─► [Window] ─► Feed ─► register ─► memory ─► Drain ─► o
+
+No path of a cycle goes through: NFUs side by side lie far from the ports that they share.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +19,10 @@ from hwgen.nfu.compiler.program import Program
 from hwgen.nfu.core import Core
 from hwgen.nfu.estimate import estimate
 from hwgen.nfu.feed import Drain, Feed, image_format, readings, result_format
+from hwgen.stream.control import SkidBuffer
 from hwgen.verilog import add
+
+REGISTERS = 2                 # cycles: the buffer in front, and what says that all has been written
 
 
 class StreamUnit(wiring.Component):
@@ -45,7 +53,7 @@ class StreamUnit(wiring.Component):
                            words=words, word_bits=bits)
         # A result is offered ``drain.cycles`` after the program's end or the one before was taken.
         self.filling, self.emptying = self.feed.cycles, self.output.beats * self.drain.cycles
-        self.latency = self.filling + estimate(program).cycles + self.emptying
+        self.latency = self.filling + REGISTERS + estimate(program).cycles + self.emptying
         super().__init__({"i": In(self.input.signature), "o": Out(self.output.signature),
                           "fault": Out(1)})
 
@@ -54,50 +62,55 @@ class StreamUnit(wiring.Component):
         core = Core(config=self.program.config, weights=self.program.weights)
         memory = ChipMemory(word_bits=self.bits, words=self.words, image=self.program.image)
         feed, drain = self.feed, self.drain
-        parts = {"core": core, "memory": memory, "feed": feed, "drain": drain}
+        pixels = SkidBuffer(shape=self.input.layout)
+        parts = {"core": core, "memory": memory, "pixels": pixels, "feed": feed, "drain": drain}
         if feed.window is not None:
             parts["window"] = feed.window
         for name, part in parts.items():
             add(m, platform, name, part)
         wiring.connect(m, core.memory, memory.runs)
         wiring.connect(m, drain.o, wiring.flipped(self.o))
+        for name in ("address", "data"):
+            held = Signal.like(getattr(feed, name), name=f"poke_{name}", reset_less=True)
+            m.d.sync += held.eq(getattr(feed, name))
+            m.d.comb += getattr(memory, f"poke_{name}").eq(held)
+        poke = Signal(name="poke")
+        m.d.sync += poke.eq(feed.valid)
         m.d.comb += [
-            memory.poke.eq(feed.valid), memory.poke_address.eq(feed.address),
-            memory.poke_data.eq(feed.data), memory.poke_mask.eq(~0),
+            memory.poke.eq(poke), memory.poke_mask.eq(~0),
             memory.peek.eq(drain.peek), memory.peek_address.eq(drain.address),
             drain.data.eq(memory.peek_data),
         ]
-        self._run(m, core)
+        self._run(m, core, pixels)
         return m
 
-    def _run(self, m: Module, core: Core) -> None:
+    def _run(self, m: Module, core: Core, pixels: SkidBuffer) -> None:
         """Let an image in, run the program, let the result out."""
         feed, drain = self.feed, self.drain
         first: Any = feed if feed.window is None else feed.window
         if feed.window is not None:
             wiring.connect(m, feed.window.o, feed.i)
-        beats = Signal(range(self.input.beats), name="beats")
-        opened, taken = Signal(name="opened", init=1), Signal(name="taken")
-        stored = Signal(name="stored")
+        wiring.connect(m, pixels.o, first.i)
+        opened = Signal(name="opened", init=1)
         m.d.comb += [
-            first.i.valid.eq(self.i.valid & opened), first.i.payload.eq(self.i.payload),
-            self.i.ready.eq(first.i.ready & opened), taken.eq(self.i.valid & self.i.ready),
+            pixels.i.valid.eq(self.i.valid & opened), pixels.i.payload.eq(self.i.payload),
+            self.i.ready.eq(pixels.i.ready & opened),
         ]
-        last_pixel = taken & (beats == self.input.beats - 1)
-        last_word = feed.valid & feed.last
-        with m.If(taken):
-            m.d.sync += beats.eq(beats + 1)
-        with m.If(last_pixel):
-            m.d.sync += [opened.eq(0), beats.eq(0)]
-        with m.If(last_word):
+        with m.If(self._last(m, "in", self.i.valid & self.i.ready)):
+            m.d.sync += opened.eq(0)
+        # ``passed``: the last pixel is out of the buffer; ``stored``: the last word is written.
+        passed, stored = Signal(name="passed"), Signal(name="stored")
+        with m.If(self._last(m, "passed", pixels.o.valid & pixels.o.ready)):
+            m.d.sync += passed.eq(1)
+        with m.If(feed.valid & feed.last):
             m.d.sync += stored.eq(1)
         with m.If(core.status.done & (core.status.fault != 0)):
             m.d.sync += self.fault.eq(1)
         with m.FSM(name="state"):
             with m.State("FILL"):
-                with m.If((last_pixel | ~opened) & (last_word | stored)):
+                with m.If(passed & stored):
                     m.d.comb += core.start.eq(1)
-                    m.d.sync += stored.eq(0)
+                    m.d.sync += [passed.eq(0), stored.eq(0)]
                     m.next = "RUN"
             with m.State("RUN"):
                 with m.If(core.status.done):
@@ -107,3 +120,12 @@ class StreamUnit(wiring.Component):
                 with m.If(drain.done):
                     m.d.sync += opened.eq(1)
                     m.next = "FILL"
+
+    def _last(self, m: Module, place: str, taken: Value) -> Value:
+        """Count an image's pixels where they pass; return that this one is the last."""
+        beat = Signal(range(self.input.beats), name=f"beat_{place}")
+        last = Signal(name=f"last_{place}")
+        m.d.comb += last.eq(taken & (beat == self.input.beats - 1))
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+        return last
