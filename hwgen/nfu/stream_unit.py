@@ -91,7 +91,8 @@ class StreamUnit(wiring.Component):
         if feed.window is not None:
             wiring.connect(m, feed.window.o, feed.i)
         wiring.connect(m, pixels.o, first.i)
-        opened = Signal(name="opened", init=1)
+        # After a reset a window walks its padding first; a pixel would wait for that in the buffer.
+        opened = Signal(name="opened", init=feed.window is None)
         m.d.comb += [
             pixels.i.valid.eq(self.i.valid & opened), pixels.i.payload.eq(self.i.payload),
             self.i.ready.eq(pixels.i.ready & opened),
@@ -107,6 +108,10 @@ class StreamUnit(wiring.Component):
         with m.If(core.status.done & (core.status.fault != 0)):
             m.d.sync += self.fault.eq(1)
         with m.FSM(name="state"):
+            if feed.window is not None:
+                with m.State("WAKE"), m.If(feed.window.i.ready):
+                    m.d.sync += opened.eq(1)
+                    m.next = "FILL"
             with m.State("FILL"):
                 with m.If(passed & stored):
                     m.d.comb += core.start.eq(1)
