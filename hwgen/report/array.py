@@ -26,6 +26,7 @@ def array(material: Material) -> str:
                          number(found.get("interval")), number(found.get("array_cycles")),
                          percent(found.get("lane_use"), 1)))
     facts = [
+        *_turns(material),
         ("cycles an image, estimated", number(plan.get("interval"))),
         ("cycles an image, counted by the hardware", number(verify.get("cycles_per_image"))),
         ("of them the array computes, estimated", number(verify.get("compute_cycles_estimated"))),
@@ -44,3 +45,12 @@ def array(material: Material) -> str:
             ("layer", "steps", "tiles", "cycles", "computing", "lane use"), rows)
         + f"</div><div>{table((), facts)}</div></div></section>"
     )
+
+
+def _turns(material: Material) -> list[tuple[str, str]]:
+    """Where several NFUs take images in turn, how many and what each of them takes."""
+    cores = material.value("plan", "config", "cores")
+    if cores in (None, 1):
+        return []
+    return [("NFUs that take images in turn", number(cores)),
+            ("cycles from an image to its result", number(material.value("plan", "latency")))]

@@ -1,4 +1,4 @@
-"""What an NFU with the ports of a streaming engine says of its cycles, where pixels come at once."""
+"""Cycles of an NFU with the ports of a streaming engine, where pixels come at once."""
 
 from __future__ import annotations
 

@@ -171,6 +171,15 @@ def test_streamed_nfu_has_ports_to_show(tmp_path: Path) -> None:
     assert "trace.json" in read_material(tmp_path).missing[0]
 
 
+@pytest.mark.parametrize("cores", [1, 3])
+def test_nfus_that_take_turns(cores: int, tmp_path: Path) -> None:
+    """Cycles of the layers are one NFU's: the page says how many there are."""
+    page = shown(fill(tmp_path, network(), plan={
+        "engine": "nfu", "interval": 1294, "latency": 3880, "config": {"cores": cores}})).text
+    assert ("NFUs that take images in turn 3 cycles from an image to its result 3,880" in page) == (
+        cores == 3)
+
+
 # --- the search -----------------------------------------------------------------------------------
 
 
