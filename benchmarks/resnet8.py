@@ -96,12 +96,13 @@ def show(results: dict[str, Any]) -> None:
     """The table on standard output."""
     print("| variant | float | integer | " + " | ".join(f"cycles, {c}" for c in CONFIGS) + " |")
     print("|---|---|---|" + "---|" * len(CONFIGS))
-    for row in (row for row in results.values() if "nfu" in row):
+    for row in results.values():
         cells = [f"{row['nfu'][c]['cycles']:,} ({row['nfu'][c]['lane_use']:.1%})" for c in CONFIGS]
         print(f"| {row['variant']} | {row['accuracy_float']:.2%} | {row['accuracy_integer']:.2%} | "
               + " | ".join(cells) + " |")
-    for row in (row for row in results.values() if "hardware" in row):
-        made = row["hardware"]
+    for row in results.values():
+        if (made := row.get("hardware")) is None:
+            continue
         print(f"{row['variant']}, {made['cores']} NFUs: {made['lut']:,} LUT, {made['ff']:,} FF, "
               f"{made['bram']} block RAMs, {made['dsp']} DSP, {made['fmax_mhz']} MHz, "
               f"{made['interval']:,} cycles, {made['images_per_second']:,} images/s; "
